@@ -1,0 +1,1 @@
+"""A bundled Polygon-compatible feed: market model, recordings, WebSocket and REST."""

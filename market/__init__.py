@@ -1,0 +1,1 @@
+"""The `market` command: runs the stack on one machine and looks into it."""

@@ -1,0 +1,1 @@
+"""Candles of all intervals from ratios and trades.crypto."""

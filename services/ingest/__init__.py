@@ -1,0 +1,1 @@
+"""Trades in: the feed or recorded files to trades.stocks and trades.crypto."""

@@ -1,0 +1,1 @@
+"""Rows and position in one transaction, from the topics to the database."""
