@@ -1,0 +1,206 @@
+"""Every record that stands on a topic: the one source of the contracts in contracts/.
+
+A record is one JSON object, told apart by ``kind``. Times are integers, microseconds since the epoch, UTC.
+``src`` = (source partition, source offset, n) is carried by every derived record: n is its ordinal among that
+source record's outputs to that topic. Fields at their default are left out of the JSON.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+Src = tuple[int, int, int]
+
+
+class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind", kw_only=True):
+    """Base of all records; ``kind`` names the type."""
+
+
+class Clock(Record, tag="clock", frozen=True, gc=False):
+    """All trades with an event time before ``ts`` stand above this record; what comes later is late.
+
+    ``ts`` is a multiple of 50 ms. ``epoch`` names the writer: a reader drops what an older epoch wrote.
+    """
+
+    ts: int
+    epoch: int
+    src: Src | None = None
+
+
+class Trade(Record, tag="trade", frozen=True, gc=False):
+    """One trade as the feed reported it.
+
+    ``ts`` is the feed's SIP time at its millisecond; ``size`` is shares or coins, fractions included; ``side``
+    is the crypto taker's side (0 unknown, 1 sell, 2 buy); ``correction`` is the vendor's REST code (0 regular,
+    10 a cancel record); ``ts_ns`` is REST's nanosecond time where it is known.
+    """
+
+    symbol: str
+    ts: int
+    received_ts: int
+    price: float
+    size: float
+    exchange: int
+    id: str
+    epoch: int
+    conditions: tuple[int, ...] = ()
+    sequence: int = 0
+    trf: int = 0
+    trf_ts: int = 0
+    tape: int = 0
+    side: int = 0
+    correction: int = 0
+    backfilled: bool = False
+    ts_ns: int | None = None
+
+
+class Reference(Trade, tag="reference", frozen=True, gc=False):
+    """A copy of a reference symbol's trade (BTC-USD), written into every partition of trades.stocks."""
+
+    src: Src | None = None
+
+
+class Ratio(Record, tag="ratio", frozen=True, gc=False):
+    """A stock trade joined with the last BTC trade at or before it.
+
+    ``ratio`` = stock_price / btc_price, per share; null with a ``reason`` where there is no answer.
+    ``stock_volume`` is whole shares, ``stock_size`` exact. ``eligible``: the trade forms prices (high, low,
+    averages); ``updates_open_close`` and ``updates_volume`` are the other two columns of the sale conditions.
+    ``revision`` grows when a back-filled BTC trade changes the answer.
+    """
+
+    symbol: str
+    ts: int
+    received_ts: int
+    exchange: int
+    id: str
+    epoch: int
+    stock_price: float
+    stock_size: float
+    stock_volume: int
+    eligible: bool
+    updates_open_close: bool
+    updates_volume: bool
+    src: Src
+    timestamp_out: int
+    sequence: int = 0
+    trf: int = 0
+    correction: int = 0
+    reference: str | None = None
+    btc_price: float | None = None
+    btc_ts: int | None = None
+    btc_age_us: int | None = None
+    btc_volume: float | None = None
+    ratio: float | None = None
+    inverse_ratio: float | None = None
+    reason: str | None = None
+    revision: int = 0
+
+
+class PriceBlock(msgspec.Struct, frozen=True, gc=False):
+    """Prices and volume of one candle; prices are null where no trade formed them.
+
+    ``volume`` is shares or coins; ``tick_count`` counts price-forming trades, ``trade_count`` those that
+    count towards volume; ``avg`` is the arithmetic mean, ``vwap`` the mean weighted by size.
+    """
+
+    open: float | None
+    high: float | None
+    low: float | None
+    close: float | None
+    avg: float | None
+    vwap: float | None
+    volume: float
+    tick_count: int
+    trade_count: int
+
+
+class RatioBlock(msgspec.Struct, frozen=True, gc=False):
+    """Stock/BTC ratio of one candle, from price-forming trades that have a ratio.
+
+    ``twap`` weighs each ratio by the time it stood, from the first tick to the end of the candle.
+    """
+
+    open: float | None
+    high: float | None
+    low: float | None
+    close: float | None
+    avg: float | None
+    twap: float | None
+    tick_count: int
+
+
+class Candle(Record, tag="candle", frozen=True, gc=False):
+    """One candle of [timestamp_in, end); published once, and again with the next ``revision`` after late trades.
+
+    ``latency_ms`` = timestamp_out - end (of a revision: minus the late trade's received_ts). ``ratio`` is null
+    where the candle holds no ratio (crypto, or no BTC price).
+    """
+
+    symbol: str
+    interval: str
+    hours: str
+    timestamp_in: int
+    end: int
+    timestamp_out: int
+    latency_ms: float
+    revision: int
+    price: PriceBlock
+    ratio: RatioBlock | None
+    src: Src
+
+
+class Progress(Record, tag="progress", frozen=True, gc=False):
+    """Every candle of this partition and interval that ends at or before ``end`` is out."""
+
+    interval: str
+    end: int
+    src: Src
+
+
+class LateTrade(Record, tag="late_trade", frozen=True, gc=False):
+    """A trade, cancel or correction that no open candle can take; ``reason`` says why."""
+
+    symbol: str
+    ts: int
+    received_ts: int
+    price: float
+    size: float
+    exchange: int
+    id: str
+    reason: str
+    src: Src
+    trf: int = 0
+    sequence: int = 0
+    correction: int = 0
+
+
+class Gap(Record, tag="gap", frozen=True, gc=False):
+    """A stretch of one cluster's feed that was not received; ``status`` is open, filled or given_up."""
+
+    cluster: str
+    start: int
+    end: int | None
+    status: str
+    epoch: int
+
+
+class DeadLetter(Record, tag="dead_letter", frozen=True, gc=False):
+    """What a service could not read: why, the bytes as they came (base64 in JSON), and where they stood."""
+
+    service: str
+    reason: str
+    raw: bytes
+    ts: int
+    topic: str | None = None
+    partition: int | None = None
+    offset: int | None = None
+
+
+RECORDS: Final[tuple[type[Record], ...]] = (
+    Clock, Trade, Reference, Ratio, Candle, Progress, LateTrade, Gap, DeadLetter,
+)  # fmt: skip
+
+encode: Final = msgspec.json.Encoder().encode
