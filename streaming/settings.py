@@ -31,6 +31,8 @@ class ServiceSettings(BaseSettings):
     partitions: int = Field(6, ge=1, le=4096, description="partitions of every topic keyed by symbol")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "json", "console"] = "auto"
+    session_timeout_s: float = Field(8.0, ge=6.0, description="after it a silent worker loses its partitions")
+    stall_timeout_s: float = Field(60.0, ge=5, description="a position that stands still this long ends the process")
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(0, ge=0, le=65535, description="/metrics and /health; 0 takes any free port")
 

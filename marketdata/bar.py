@@ -1,0 +1,190 @@
+"""One candle's exact content, and how two neighbours make a longer one.
+
+Sums are whole numbers, so the order of trades and the way of rolling up cannot change a bit of them: prices and
+sizes in units of 1e-9, ratios in units of 2**-80 (a power of two: the product with a float is exact). Only output
+divides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from marketdata.order import IdKey
+from marketdata.records import PriceBlock, RatioBlock
+
+UNIT: Final = 10**9
+RATIO_UNIT: Final = 1 << 80
+_RATIO_UNIT_F: Final = float(RATIO_UNIT)
+
+
+class Tick(NamedTuple):
+    """A trade inside a bucket. The first five fields are its order, so that sorting a list of ticks sorts trades."""
+
+    ts: int
+    sequence: int
+    exchange: int
+    id_key: IdKey
+    trf: int
+    price: float
+    size: float
+    high_low: bool
+    open_close: bool
+    volume: bool
+    ratio: float | None
+
+
+class Bar:
+    """The aggregate of some trades in one span of time; ``end_ts`` is the time of its last ratio."""
+
+    __slots__ = (
+        "close", "high", "low", "open", "price_sum", "price_weight", "priced_size", "ratio_close", "ratio_first_ts",
+        "ratio_high", "ratio_last_ts", "ratio_low", "ratio_open", "ratio_sum", "ratio_ticks", "ratio_time_sum",
+        "ticks", "trades", "volume",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.open: float | None = None
+        self.high: float | None = None
+        self.low: float | None = None
+        self.close: float | None = None
+        self.price_sum = 0
+        self.price_weight = 0  # sum of price * size, in UNIT * UNIT
+        self.priced_size = 0
+        self.volume = 0
+        self.ticks = 0
+        self.trades = 0
+        self.ratio_open: float | None = None
+        self.ratio_high: float | None = None
+        self.ratio_low: float | None = None
+        self.ratio_close: float | None = None
+        self.ratio_sum = 0
+        self.ratio_ticks = 0
+        self.ratio_first_ts = 0
+        self.ratio_last_ts = 0
+        self.ratio_time_sum = 0  # each ratio times the µs until the next, in RATIO_UNIT
+
+    def price_block(self) -> PriceBlock:
+        """Prices and volume as they are published."""
+        ticks, priced = self.ticks, self.priced_size
+        return PriceBlock(
+            self.open,
+            self.high,
+            self.low,
+            self.close,
+            self.price_sum / (ticks * UNIT) if ticks else None,
+            self.price_weight / (priced * UNIT) if priced else None,
+            self.volume / UNIT,
+            ticks,
+            self.trades,
+        )
+
+    def ratio_block(self, end: int) -> RatioBlock:
+        """Ratios as they are published; ``end`` in µs closes the time weight of the last one."""
+        ticks = self.ratio_ticks
+        if not ticks or self.ratio_close is None:
+            return RatioBlock(None, None, None, None, None, None, 0)
+        time_sum = self.ratio_time_sum + _exact_ratio(self.ratio_close) * (end - self.ratio_last_ts)
+        return RatioBlock(
+            self.ratio_open,
+            self.ratio_high,
+            self.ratio_low,
+            self.ratio_close,
+            self.ratio_sum / (ticks * RATIO_UNIT),
+            time_sum / ((end - self.ratio_first_ts) * RATIO_UNIT),
+            ticks,
+        )
+
+
+def _exact_ratio(ratio: float) -> int:
+    return int(ratio * _RATIO_UNIT_F)
+
+
+def bar_of(ticks: list[Tick]) -> Bar:
+    """The bar of the ticks of one base bucket; sorts ``ticks`` in place."""
+    ticks.sort()
+    bar = Bar()
+    for tick in ticks:
+        size = round(tick.size * UNIT)
+        if tick.volume:
+            bar.volume += size
+            bar.trades += 1
+        if tick.high_low:
+            _add_price(bar, tick, size)
+            if tick.ratio is not None:
+                _add_ratio(bar, tick.ts, tick.ratio)
+    return bar
+
+
+def _add_price(bar: Bar, tick: Tick, size: int) -> None:
+    price = tick.price
+    exact = round(price * UNIT)
+    bar.ticks += 1
+    bar.price_sum += exact
+    bar.price_weight += exact * size
+    bar.priced_size += size
+    if bar.high is None or price > bar.high:
+        bar.high = price
+    if bar.low is None or price < bar.low:
+        bar.low = price
+    if tick.open_close:
+        if bar.open is None:
+            bar.open = price
+        bar.close = price
+
+
+def _add_ratio(bar: Bar, ts: int, ratio: float) -> None:
+    if bar.ratio_close is None:
+        bar.ratio_open = bar.ratio_high = bar.ratio_low = ratio
+        bar.ratio_first_ts = ts
+    else:
+        bar.ratio_time_sum += _exact_ratio(bar.ratio_close) * (ts - bar.ratio_last_ts)
+        bar.ratio_high = max(bar.ratio_high, ratio)  # type: ignore[type-var]
+        bar.ratio_low = min(bar.ratio_low, ratio)  # type: ignore[type-var]
+    bar.ratio_close = ratio
+    bar.ratio_last_ts = ts
+    bar.ratio_sum += _exact_ratio(ratio)
+    bar.ratio_ticks += 1
+
+
+def roll_up(bars: Iterable[Bar]) -> Bar:
+    """The bar of consecutive, non-overlapping bars, given in order of time."""
+    total = Bar()
+    for bar in bars:
+        _roll_price(total, bar)
+        if bar.ratio_ticks:
+            _roll_ratio(total, bar)
+    return total
+
+
+def _roll_price(total: Bar, bar: Bar) -> None:
+    total.price_sum += bar.price_sum
+    total.price_weight += bar.price_weight
+    total.priced_size += bar.priced_size
+    total.volume += bar.volume
+    total.ticks += bar.ticks
+    total.trades += bar.trades
+    if total.open is None:
+        total.open = bar.open
+    if bar.close is not None:
+        total.close = bar.close
+    if bar.high is not None and (total.high is None or bar.high > total.high):
+        total.high = bar.high
+    if bar.low is not None and (total.low is None or bar.low < total.low):
+        total.low = bar.low
+
+
+def _roll_ratio(total: Bar, bar: Bar) -> None:
+    if total.ratio_close is None:
+        total.ratio_open, total.ratio_high, total.ratio_low = bar.ratio_open, bar.ratio_high, bar.ratio_low
+        total.ratio_first_ts = bar.ratio_first_ts
+    else:
+        idle = bar.ratio_first_ts - total.ratio_last_ts
+        total.ratio_time_sum += _exact_ratio(total.ratio_close) * idle
+        total.ratio_high = max(total.ratio_high, bar.ratio_high)  # type: ignore[type-var]
+        total.ratio_low = min(total.ratio_low, bar.ratio_low)  # type: ignore[type-var]
+    total.ratio_time_sum += bar.ratio_time_sum
+    total.ratio_sum += bar.ratio_sum
+    total.ratio_ticks += bar.ratio_ticks
+    total.ratio_close = bar.ratio_close
+    total.ratio_last_ts = bar.ratio_last_ts

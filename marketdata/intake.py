@@ -1,0 +1,59 @@
+"""What an agent accepts from a partition of trades.*: no older epoch, no repeated identity, no older clock."""
+
+from __future__ import annotations
+
+from marketdata.records import Clock, Trade
+from marketdata.units import SECOND_US
+
+_MINUTE_US = 60 * SECOND_US
+_Identity = tuple[str, int, int, str, int]
+
+
+class Intake:
+    """The state every reader of raw trades keeps for one partition.
+
+    A trade's identity is symbol, exchange, TRF, id and trading day. A repeated trade repeats its time too, so the
+    identities are kept by the minute of their time, which implies the day, until the horizon (µs) has passed.
+    """
+
+    def __init__(self, horizon_us: int) -> None:
+        self.horizon_us = horizon_us
+        self.clock = 0
+        self.epoch = 0
+        self._seen: dict[int, set[_Identity]] = {}
+
+    @property
+    def oldest(self) -> int:
+        """The event time in µs before which a trade is past the revision horizon."""
+        return self.clock - self.horizon_us
+
+    def accept_clock(self, clock: Clock) -> bool:
+        """Move to ``clock``; False where an older epoch wrote it or it goes back."""
+        if clock.epoch < self.epoch or clock.ts <= self.clock:
+            return False
+        self.epoch = clock.epoch
+        if clock.ts // _MINUTE_US != self.clock // _MINUTE_US:
+            self._forget(clock.ts - self.horizon_us)
+        self.clock = clock.ts
+        return True
+
+    def accept_trade(self, trade: Trade) -> bool:
+        """Whether ``trade`` is new: not of an older epoch, and not repeated within the horizon."""
+        if trade.epoch < self.epoch:
+            return False
+        self.epoch = trade.epoch
+        if trade.ts < self.oldest:
+            return True
+        minute = trade.ts // _MINUTE_US
+        seen = self._seen.get(minute)
+        if seen is None:
+            seen = self._seen[minute] = set()
+        identity = (trade.symbol, trade.exchange, trade.trf, trade.id, trade.correction)
+        if identity in seen:
+            return False
+        seen.add(identity)
+        return True
+
+    def _forget(self, oldest: int) -> None:
+        for minute in [m for m in self._seen if (m + 1) * _MINUTE_US <= oldest]:
+            del self._seen[minute]

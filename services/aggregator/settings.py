@@ -1,0 +1,17 @@
+"""Settings of the aggregator."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from marketdata.topics import DEFAULT_INTERVALS
+from streaming.settings import CommaList, ServiceSettings
+
+
+class AggregatorSettings(ServiceSettings):
+    """Which candles are made, and of which markets."""
+
+    metrics_port: int = Field(9103, ge=0, le=65535)
+    markets: CommaList = ("stocks", "crypto")
+    intervals: CommaList = DEFAULT_INTERVALS
+    revision_horizon_s: int = Field(900, gt=0, description="how late a trade may come and still count")

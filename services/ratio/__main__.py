@@ -1,0 +1,32 @@
+"""Starts the ratio service: ``python -m services.ratio``."""
+
+from __future__ import annotations
+
+from marketdata.calendar import new_york_hours
+from marketdata.join import RatioJoin
+from services.ratio.processor import RatioProcessor
+from services.ratio.settings import RatioSettings
+from streaming.emitter import Emitter
+from streaming.service import run_stages
+from streaming.stage import Stage
+
+
+def stage(settings: RatioSettings) -> Stage:
+    """From trades.stocks to ratios."""
+    topics, hours = settings.topics, new_york_hours()
+
+    def make(partition: int, emitter: Emitter) -> RatioProcessor:
+        join = RatioJoin(settings.reference_symbols[0], hours, settings.join)
+        return RatioProcessor(partition, emitter, topics.ratios, join)
+
+    return Stage("ratio", topics.trades("stocks"), (topics.ratios,), make)
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT."""
+    settings = RatioSettings()
+    run_stages(settings, "ratio", (stage(settings),))
+
+
+if __name__ == "__main__":
+    main()

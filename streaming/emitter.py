@@ -1,0 +1,80 @@
+"""Outputs of one partition: what stands in the topic already is suppressed, the rest is produced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from marketdata.records import Src
+from streaming.producer import Headers, check_delivery, produce
+
+
+class Ticket:
+    """One run of input records under way: done when it is processed and all its outputs are delivered."""
+
+    __slots__ = ("last_offset", "on_done", "pending", "size")
+
+    def __init__(self, last_offset: int, size: int, on_done: Callable[[], None]) -> None:
+        self.last_offset = last_offset
+        self.size = size
+        self.on_done = on_done
+        self.pending = 1  # the processing itself
+
+    def delivered(self, error: KafkaError | None, message: Message) -> None:
+        """The delivery callback of each output."""
+        if error is not None:
+            check_delivery(error, message)
+        self.pending -= 1
+        if not self.pending:
+            self.on_done()
+
+    def processed(self) -> None:
+        """The run's records are all processed."""
+        self.pending -= 1
+        if not self.pending:
+            self.on_done()
+
+
+class Emitter:
+    """Writes the outputs of one source partition to the partitions of the same number.
+
+    For each topic on its own, what is not greater than that partition's tail is suppressed.
+    """
+
+    def __init__(self, producer: Producer, partition: int, topics: Iterable[str]) -> None:
+        self._producer = producer
+        self._partition = partition
+        self._tails: dict[str, Src | None] = dict.fromkeys(topics)
+        self._ticket: Ticket | None = None
+        self.emitted = 0
+        self.suppressed = 0
+
+    def resume(self, tails: dict[str, Src]) -> None:
+        """Take the topics' tails as they were just read."""
+        for topic in self._tails:
+            self._tails[topic] = tails.get(topic)
+
+    def begin(self, ticket: Ticket) -> None:
+        """What follows belongs to ``ticket``'s run."""
+        self._ticket = ticket
+
+    def wants(self, topic: str, src: Src) -> bool:
+        """Whether ``src`` is not yet in ``topic``: ask before encoding."""
+        tail = self._tails[topic]
+        if tail is None:
+            return True
+        if src <= tail:
+            self.suppressed += 1
+            return False
+        self._tails[topic] = None  # src only grows: from here on nothing is suppressed
+        return True
+
+    def emit(self, topic: str, key: bytes | None, value: bytes, headers: Headers | None = None) -> None:
+        """Queue one record that ``wants`` let through."""
+        ticket = self._ticket
+        if ticket is None:
+            raise RuntimeError(f"an output for {topic} outside of any run")
+        ticket.pending += 1
+        self.emitted += 1
+        produce(self._producer, topic, value, key, self._partition, headers, ticket.delivered)

@@ -1,0 +1,120 @@
+"""Faust at the speed of batches: one *run* of records (all that a fetch returned for one partition) is one event.
+
+Faust pays for each event two asyncio tasks, sensors and an acknowledgement; a run pays them once. The consumer below
+is the aiokafka driver's, with the bookkeeping of offsets replaced: where to read is decided by our own recovered
+position, and the offsets that Faust commits only serve displays of lag.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import faust.transport.drivers.aiokafka as driver
+from faust.types import TP, ConsumerMessage
+
+MAX_UNFINISHED_RECORDS = 50_000
+"""Memory's bound: fetching waits while more records than this are fetched but not finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Records of one partition in order, as one fetch gave them; ``generation`` tells what a seek has outdated."""
+
+    topic: str
+    partition: int
+    generation: int
+    records: list[Any]
+
+    @property
+    def last_offset(self) -> int:
+        """The offset of the run's last record: what Faust acknowledges."""
+        return int(self.records[-1].offset)
+
+
+Recover = Callable[[set[tuple[str, int]]], Awaitable[dict[tuple[str, int], int]]]
+"""Given the assigned partitions of the input topics, restores each and says at which offset to read on."""
+
+
+class RunConsumer(driver.Consumer):  # type: ignore[misc]
+    """The aiokafka driver's consumer, handing out runs and seeking to recovered positions.
+
+    ``recover`` and ``inputs`` are set by the transport, see :func:`transport_for`.
+    """
+
+    recover: Recover
+    inputs: frozenset[str]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.generation = 0
+        self.unfinished_records = 0
+        self._pending_runs: dict[TP, deque[int]] = defaultdict(deque)
+        super().__init__(*args, **kwargs)
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> dict[TP, list[Run]]:  # noqa: ASYNC109
+        while self.unfinished_records > MAX_UNFINISHED_RECORDS and self.flow_active:  # noqa: ASYNC110 - runs finish often
+            await asyncio.sleep(0.002)
+        generation = self.generation
+        records = await super()._getmany(active_partitions, timeout)
+        if not records or generation != self.generation:
+            return {}
+        return {tp: [Run(tp.topic, tp.partition, generation, found)] for tp, found in records.items() if found}
+
+    def _to_message(self, tp: TP, run: Run) -> ConsumerMessage:
+        last = run.records[-1]
+        self._pending_runs[tp].append(last.offset)
+        self.unfinished_records += len(run.records)
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            last.offset,
+            last.timestamp / 1000.0,
+            last.timestamp_type,
+            [],
+            None,
+            run,
+            last.checksum,
+            None,
+            None,
+            tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Offsets between runs are no gaps: Faust would merge an interval tree for each run."""
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """The offset to commit: past the last acknowledged run that has no unacknowledged one before it."""
+        acked, index, pending = self._acked[tp], self._acked_index[tp], self._pending_runs[tp]
+        committable = None
+        while pending and pending[0] in index:
+            offset = pending.popleft()
+            index.discard(offset)
+            acked.remove(offset)
+            committable = offset + 1
+        return committable
+
+    async def perform_seek(self) -> None:
+        """Recover every assigned partition and read on from where it stands; old runs are outdated at once."""
+        self.generation += 1
+        self.unfinished_records = 0
+        self._pending_runs.clear()
+        assigned = {(tp.topic, tp.partition) for tp in self.assignment() if tp.topic in self.inputs}
+        positions = await self.recover(assigned)
+        for (topic, partition), offset in positions.items():
+            tp = TP(topic, partition)
+            self._acked[tp].clear()
+            self._acked_index[tp].clear()
+            await self._seek(tp, offset)
+            # Faust keeps None for "nothing read yet": 0 would make it drop the first record.
+            self._read_offset[tp] = offset or None
+            self._committed_offset[tp] = offset or None
+
+
+def transport_for(recover: Recover, inputs: frozenset[str]) -> type[Any]:
+    """A Faust transport class whose consumer hands out runs of ``inputs`` and starts where ``recover`` says."""
+    consumer = type("Consumer", (RunConsumer,), {"recover": staticmethod(recover), "inputs": inputs})
+    return type("Transport", (driver.Transport,), {"Consumer": consumer})

@@ -1,0 +1,189 @@
+"""One Faust worker that turns an input topic into derived topics, exactly.
+
+A :class:`Processor` holds the state of one partition and is a function of the log alone. On assignment it is
+restored, the tails of its output partitions are read, and what they hold already is suppressed when it is made again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import faust
+import structlog
+from confluent_kafka import Producer
+
+from marketdata.records import DeadLetter, encode
+from streaming import metrics
+from streaming.emitter import Emitter, Ticket
+from streaming.fatal import die
+from streaming.producer import exact_producer, produce
+from streaming.runs import Run, transport_for
+from streaming.settings import ServiceSettings
+from streaming.tails import read_tails
+
+log = structlog.stdlib.get_logger()
+BEGINNING = 0
+
+
+class UnreadableError(ValueError):
+    """A record that the processor cannot read; it goes to the service's dead letters and the stream goes on."""
+
+
+class Processor(Protocol):
+    """The state of one source partition. It takes every record once, in order, and emits through its emitter."""
+
+    def process(self, offset: int, value: bytes, now: int) -> None:
+        """Take one record (``now``: wall clock in µs, for latencies only).
+
+        Raises:
+            UnreadableError: the record cannot be read; the state is as before.
+        """
+
+
+MakeProcessor = Callable[[int, Emitter], Processor]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What a service gives: its name, its input topic, the topics it writes, and how to make a partition's state."""
+
+    name: str
+    input: str
+    outputs: tuple[str, ...]
+    make: MakeProcessor
+
+
+@dataclass(slots=True)
+class Partition:
+    """One partition under way: ``position`` is the offset of the next record to process."""
+
+    stage: Stage
+    emitter: Emitter
+    processor: Processor
+    position: int = BEGINNING
+    progressed_at: float = field(default_factory=time.monotonic)
+
+
+class StageWorker:
+    """Runs stages in one Faust app: each has an agent of its own on its one input topic."""
+
+    def __init__(self, settings: ServiceSettings, service: str, stages: tuple[Stage, ...]) -> None:
+        self._settings = settings
+        self._service = service
+        self._stages = {stage.input: stage for stage in stages}
+        self.joined = False  # whether the group has ever assigned us anything, or nothing, to do
+        self.partitions: dict[tuple[str, int], Partition] = {}
+        self.producer: Producer = exact_producer(settings.kafka_bootstrap_servers, name=service)
+        self.app = self._make_app()
+
+    def _make_app(self) -> Any:
+        app = faust.App(
+            self._settings.group(self._service),
+            broker=f"aiokafka://{self._settings.kafka_bootstrap_servers.replace(',', ';')}",
+            autodiscover=False,
+            web_enabled=False,
+            store="memory://",
+            topic_disable_leader=True,
+            topic_allow_declare=False,
+            topic_partitions=self._settings.partitions,
+            consumer_auto_offset_reset="earliest",
+            stream_wait_empty=False,
+            stream_buffer_maxsize=4096,  # a full buffer makes Faust sleep for a second: memory is bounded by credit
+            broker_max_poll_records=1_000,
+            broker_session_timeout=self._settings.session_timeout_s,
+            broker_heartbeat_interval=self._settings.session_timeout_s / 4,
+            broker_commit_interval=1.0,
+            logging_config=None,
+        )
+        app.transport = transport_for(self._recover, frozenset(self._stages))(url=app.conf.broker, app=app)
+        for stage in self._stages.values():
+            topic = app.topic(stage.input, value_type=None, value_serializer="raw", key_serializer="raw")
+            app.agent(topic, name=f"{self._service}-{stage.name}", concurrency=1)(self._agent)
+        app.timer(0.005, on_leader=False)(self._serve_deliveries)
+        return app
+
+    async def _agent(self, stream: Any) -> None:
+        try:
+            async for event in stream.noack().events():
+                run = event.value
+                if run.generation == self.app.consumer.generation:
+                    self._process(run, event)
+        except Exception as error:  # whatever it is: a worker that lives on would leave a hole
+            log.exception("an agent failed")
+            die("an agent failed", error=repr(error), service=self._service)
+
+    def _process(self, run: Run, event: Any) -> None:
+        """Process one run without giving way, so that no seek can come in between."""
+        partition = self.partitions[run.topic, run.partition]
+        consumer = self.app.consumer
+        size = len(run.records)
+
+        def done() -> None:
+            if run.generation == consumer.generation:
+                consumer.unfinished_records -= size
+                event.ack()
+
+        ticket = Ticket(run.last_offset, size, done)
+        partition.emitter.begin(ticket)
+        started = time.perf_counter()
+        now = time.time_ns() // 1_000
+        position, process = partition.position, partition.processor.process
+        for record in run.records:
+            offset = record.offset
+            if offset < position:
+                continue
+            if offset > position and position != BEGINNING:
+                die("records are missing from the log", topic=run.topic, partition=run.partition,
+                    expected=position, found=offset)  # fmt: skip
+            try:
+                process(offset, record.value, now)
+            except UnreadableError as error:
+                self._dead_letter(run, record, str(error), now)
+            position = offset + 1
+        partition.position = position
+        partition.progressed_at = time.monotonic()
+        ticket.processed()
+        self.producer.poll(0)
+        metrics.RECORDS.labels(partition.stage.name).inc(size)
+        metrics.RUNS.labels(partition.stage.name).inc()
+        metrics.BUSY.labels(partition.stage.name).inc(time.perf_counter() - started)
+
+    def _dead_letter(self, run: Run, record: Any, reason: str, now: int) -> None:
+        metrics.DEAD_LETTERS.labels(self._service).inc()
+        letter = DeadLetter(service=self._service, reason=reason, raw=record.value or b"", ts=now,
+                            topic=run.topic, partition=run.partition, offset=record.offset)  # fmt: skip
+        produce(self.producer, self._settings.topics.dead_letters(self._service), encode(letter), record.key, 0)
+
+    async def _serve_deliveries(self) -> None:
+        self.producer.poll(0)
+
+    async def _recover(self, assigned: set[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """Keep what is still ours, drop what is not, begin what is new; suppress by fresh tails.
+
+        A kept state is a function of the log up to its position, whoever else wrote meanwhile, so it stays good.
+        """
+        started = time.perf_counter()
+        for place in set(self.partitions) - assigned:
+            del self.partitions[place]
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self.producer.flush, 20)
+        places = [(topic, p) for source, p in assigned for topic in self._stages[source].outputs]
+        tails = await loop.run_in_executor(None, read_tails, self._settings.kafka_bootstrap_servers, places)
+        for source, number in assigned:
+            partition = self.partitions.get((source, number)) or self._begin(source, number)
+            partition.emitter.resume({topic: src for (topic, p), src in tails.items() if p == number})
+        positions = {place: self.partitions[place].position for place in assigned}
+        self.joined = True
+        log.info("partitions assigned", partitions=sorted(assigned), seconds=round(time.perf_counter() - started, 3))
+        return positions
+
+    def _begin(self, source: str, number: int) -> Partition:
+        stage = self._stages[source]
+        emitter = Emitter(self.producer, number, stage.outputs)
+        partition = Partition(stage, emitter, stage.make(number, emitter))
+        self.partitions[source, number] = partition
+        return partition

@@ -1,0 +1,80 @@
+"""A watchdog that asks the broker itself: does our position still follow the end of the log?
+
+Faust is known to stall in silence after a rebalance, with its own figures standing still too. So the end of the log
+comes from a client of its own, and a position that does not move while there is something to read ends the process.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import structlog
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from streaming import metrics
+from streaming.fatal import die
+from streaming.stage import StageWorker
+
+log = structlog.stdlib.get_logger()
+EVERY_S = 2.0
+
+
+class Watchdog:
+    """Measures lag in records every two seconds, and answers for the service's health."""
+
+    def __init__(self, worker: StageWorker, bootstrap: str, stall_timeout_s: float) -> None:
+        self._worker = worker
+        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+        self._stall_timeout = stall_timeout_s
+        self._lag: dict[tuple[str, int], int] = {}
+        self._ready = False
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch, in a thread of its own: a blocked event loop must not blind it."""
+        self._thread.start()
+
+    def health(self) -> tuple[bool, Any]:
+        """Healthy once partitions were assigned and as long as each moves or has nothing to read."""
+        stalled = self._stalled()
+        lag = {f"{topic}/{p}": n for (topic, p), n in sorted(self._lag.items())}
+        return self._ready and not stalled, {"assigned": self._ready, "stalled": stalled, "lag_records": lag}
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(EVERY_S)
+            try:
+                self._measure()
+            except KafkaException as error:
+                log.warning("the end of the log is out of reach", error=str(error), action="asked again in 2 s")
+                continue
+            if stalled := self._stalled():
+                die("the position stands still while there is something to read", partitions=stalled)
+
+    def _measure(self) -> None:
+        partitions = dict(self._worker.partitions)
+        self._ready = self._ready or self._worker.joined
+        wanted = {TopicPartition(topic, p): OffsetSpec.latest() for topic, p in partitions}
+        if not wanted:
+            self._lag = {}
+            return
+        for place, future in self._admin.list_offsets(wanted, request_timeout=10).items():
+            key = (place.topic, place.partition)
+            self._lag[key] = max(0, future.result().offset - partitions[key].position)
+            metrics.LAG.labels(partitions[key].stage.name, place.partition).set(self._lag[key])
+        self._lag = {key: n for key, n in self._lag.items() if key in partitions}
+        for name in {p.stage.name for p in partitions.values()}:
+            emitters = [p.emitter for p in partitions.values() if p.stage.name == name]
+            metrics.EMITTED.labels(name).set(sum(e.emitted for e in emitters))
+            metrics.SUPPRESSED.labels(name).set(sum(e.suppressed for e in emitters))
+
+    def _stalled(self) -> list[str]:
+        now = time.monotonic()
+        return [
+            f"{topic}/{p}"
+            for (topic, p), partition in list(self._worker.partitions.items())
+            if self._lag.get((topic, p)) and now - partition.progressed_at > self._stall_timeout
+        ]
