@@ -32,6 +32,7 @@ def exact_producer(bootstrap: str, *, linger_ms: float = 2, name: str = "market"
             "compression.type": "lz4",
             "message.max.bytes": 4_000_000,
             "delivery.timeout.ms": 60_000,
+            "log_level": 3,  # librdkafka's own lines: errors only, it warns of each setting that is experimental
             "error_cb": _on_client_error,
         }
     )

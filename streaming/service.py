@@ -22,6 +22,13 @@ SWITCH_INTERVAL_S = 0.0002
 """Faust reads in one thread and works in another: with Python's default of 5 ms each waits for the other."""
 
 
+class _Worker(faust.Worker):  # type: ignore[misc]
+    """Faust's worker, with logging left as configured here."""
+
+    def _setup_logging(self) -> None:
+        """Faust would replace the handlers and the standard streams."""
+
+
 def run_stages(settings: ServiceSettings, service: str, stages: tuple[Stage, ...]) -> None:
     """Run ``stages`` until SIGTERM or SIGINT; returns when what was in hand is delivered."""
     configure_logs(service, settings.log_level, settings.log_format)
@@ -38,8 +45,7 @@ def run_stages(settings: ServiceSettings, service: str, stages: tuple[Stage, ...
     log.info("started", inputs=[s.input for s in stages], metrics_port=ops.port)
     gc.freeze()
     try:
-        faust.Worker(worker.app, loop=loop, logging_config=None, loglevel=None, redirect_stdouts=False,
-                     quiet=True).execute_from_commandline()  # fmt: skip
+        _Worker(worker.app, loop=loop, quiet=True).execute_from_commandline()
     finally:
         left = worker.producer.flush(10)
         log.info("stopped", undelivered=left)

@@ -40,8 +40,8 @@ class RatioProcessor:
         elif type(record) is Clock:
             if self._join.intake.accept_clock(record):
                 self._pass_on(None, value, src, _CLOCK)
-        elif self._join.reference(record):  # type: ignore[arg-type]
-            self._pass_on(record.symbol.encode(), value, src, _REFERENCE)  # type: ignore[union-attr]
+        elif self._join.reference(record):
+            self._pass_on(record.symbol.encode(), value, src, _REFERENCE)
 
     def _stock(self, trade: Trade, src: Src, now: int) -> None:
         ratio = self._join.stock(trade, src, now)
