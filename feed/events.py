@@ -1,0 +1,79 @@
+"""The vendor's events as they stand on the wire, and which cluster and channel each belongs to."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+STOCKS: Final = "stocks"
+CRYPTO: Final = "crypto"
+CHANNELS: Final[dict[str, frozenset[str]]] = {
+    STOCKS: frozenset({"T", "Q", "A", "AM", "LULD"}),
+    CRYPTO: frozenset({"XT", "XQ", "XA", "XAS", "XL2"}),
+}
+CLUSTER_OF: Final = {channel: cluster for cluster, channels in CHANNELS.items() for channel in channels}
+CORRECTION_RECORDS: Final = frozenset({10, 11, 12})
+"""Cancel, error and correction records: REST shows them, the socket never sends them."""
+
+
+class StockTrade(msgspec.Struct, tag_field="ev", tag="T", omit_defaults=True, gc=False):
+    """A stock trade. `t` and `trft` are milliseconds; `s` is whole shares, `ds` the exact size if fractional."""
+
+    sym: str
+    x: int
+    i: str
+    z: int
+    p: float
+    s: int
+    t: int
+    q: int
+    c: tuple[int, ...] | None = None
+    ds: str | None = None
+    trfi: int | None = None
+    trft: int | None = None
+
+
+class CryptoTrade(msgspec.Struct, tag_field="ev", tag="XT", omit_defaults=True, gc=False):
+    """A crypto trade. `t` is the exchange's time and `r` when the vendor got it, both milliseconds."""
+
+    pair: str
+    p: float
+    t: int
+    s: float
+    i: str
+    x: int
+    c: tuple[int, ...] | None = None
+    r: int | None = None
+
+
+Trade = StockTrade | CryptoTrade
+
+
+class Event(msgspec.Struct, gc=False):
+    """One event with the moment it is due on the wire (`send_ms`, never before its own time in a live market).
+
+    `payload` is what is encoded: a trade, or the public fields of a played record. `correction` is REST's.
+    """
+
+    send_ms: int
+    ev: str
+    symbol: str
+    payload: Trade | dict[str, Any]
+    correction: int = 0
+
+
+def as_trade(event: Event) -> Trade | None:
+    """The event's trade, or None if it is a quote, a bar or another kind.
+
+    Raises:
+        msgspec.ValidationError: a played record calls itself a trade but lacks a trade's fields.
+    """
+    payload = event.payload
+    if not isinstance(payload, dict):
+        return payload
+    if event.ev == "T":
+        return msgspec.convert(payload, StockTrade)
+    if event.ev == "XT":
+        return msgspec.convert(payload, CryptoTrade)
+    return None

@@ -1,0 +1,66 @@
+"""Where faults can be injected: the few moments at which a real feed misbehaves, and the feed that does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+
+class CloseConnection(Exception):  # noqa: N818 - an instruction to the server, not an error of its own
+    """Ends a client's connection with this WebSocket close code and reason, after what is already queued."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+
+class RestAnswer(msgspec.Struct, frozen=True):
+    """An answer given instead of the true one: HTTP status and body."""
+
+    status: int
+    body: bytes
+
+
+class Faults(Protocol):
+    """Asked at each of these moments. The asynchronous ones may sleep first, or raise CloseConnection."""
+
+    async def on_connect(self, cluster: str) -> None:
+        """A client connected; the greeting has not been sent."""
+
+    async def on_auth(self, cluster: str, accepted: bool) -> bool:
+        """A key was judged; the result is whether the client is told that it was accepted."""
+
+    async def on_subscribe(self, cluster: str, items: list[str]) -> list[str]:
+        """Items such as T.MARA are asked for; the result is those that the server will notice."""
+
+    def before_send(self, cluster: str, frames: Sequence[bytes]) -> Sequence[bytes]:
+        """Data frames for one client; the result is what it gets. On the hot path, so it must not block."""
+
+    async def on_rest(self, path: str) -> RestAnswer | None:
+        """A REST request came in; None lets it be answered truly."""
+
+
+class NoFaults:
+    """The feed as the vendor means it: nothing is changed, delayed or refused."""
+
+    async def on_connect(self, cluster: str) -> None:
+        """Let everyone in."""
+
+    async def on_auth(self, cluster: str, accepted: bool) -> bool:
+        """Tell the truth."""
+        return accepted
+
+    async def on_subscribe(self, cluster: str, items: list[str]) -> list[str]:
+        """Notice everything."""
+        return items
+
+    def before_send(self, cluster: str, frames: Sequence[bytes]) -> Sequence[bytes]:
+        """Send every frame as it is."""
+        return frames
+
+    async def on_rest(self, path: str) -> RestAnswer | None:
+        """Answer truly."""
+        return None

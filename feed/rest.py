@@ -1,0 +1,116 @@
+"""The REST side: trades already sent, in the vendor's shape, beside the feed's own health and ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from feed.events import StockTrade
+from feed.faults import Faults
+from feed.history import History, Row, time_ns
+from feed.ledger import Ledger
+from feed.rest_query import Query, QueryError, encode_cursor, read_query
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+PARTICIPANT_LAG_NS = 350_000  # a venue's own time stands this much before the SIP's
+
+
+class Rest:
+    """Answers from the history; `accepts` judges an API key, `health` describes the running feed."""
+
+    def __init__(
+        self,
+        history: History,
+        ledger: Ledger,
+        faults: Faults,
+        accepts: Callable[[str], bool],
+        health: Callable[[], dict[str, Any]],
+    ) -> None:
+        self._history = history
+        self._ledger = ledger
+        self._faults = faults
+        self._accepts = accepts
+        self._health = health
+        self._encode = msgspec.json.Encoder().encode
+
+    def app(self) -> Starlette:
+        """The ASGI application with all routes."""
+        return Starlette(
+            routes=[
+                Route("/v3/trades/{ticker}", self.trades),
+                Route("/health", self.health),
+                Route("/ledger", self.ledger),
+            ]
+        )
+
+    async def trades(self, request: Request) -> Response:
+        """One page of a ticker's trades; status 401 without an accepted key, 400 for a bad parameter."""
+        answer = await self._faults.on_rest(request.url.path)
+        if answer is not None:
+            return Response(answer.body, answer.status, media_type="application/json")
+        if not self._accepts(_api_key(request)):
+            return self._error(401, "Unknown API Key")
+        try:
+            query = read_query(request.path_params["ticker"], request.query_params)
+        except QueryError as error:
+            return self._error(400, str(error))
+        return self._json(self._page(query, str(request.base_url)))
+
+    async def health(self, _: Request) -> Response:
+        """Whether the feed runs, and how it fares."""
+        return self._json(self._health())
+
+    async def ledger(self, _: Request) -> Response:
+        """What was sent, by symbol and in all."""
+        return self._json(self._ledger.summary())
+
+    def _page(self, query: Query, base_url: str) -> dict[str, Any]:
+        rows = self._history.page(query.ticker, query.span, query.limit + 1, query.descending)
+        more, rows = len(rows) > query.limit, rows[: query.limit]
+        results = [vendor_trade(row, self._history.correction(row)) for row in rows]
+        body = {"status": "OK", "request_id": uuid4().hex, "results": results}
+        if more:
+            cursor = encode_cursor(query.after(rows[-1]))
+            body["next_url"] = f"{base_url}v3/trades/{query.ticker}?cursor={cursor}"
+        return body
+
+    def _error(self, status: int, message: str) -> Response:
+        return self._json({"status": "ERROR", "request_id": uuid4().hex, "error": message}, status)
+
+    def _json(self, body: dict[str, Any], status: int = 200) -> Response:
+        return Response(self._encode(body), status, media_type="application/json")
+
+
+def vendor_trade(row: Row, correction: int) -> dict[str, Any]:
+    """A trade as REST names its fields; absent ones are left out, times are nanoseconds."""
+    trade = row[2]
+    fields: dict[str, Any] = {"exchange": trade.x, "id": trade.i, "price": trade.p, "size": trade.s}
+    if trade.c:
+        fields["conditions"] = trade.c
+    if not isinstance(trade, StockTrade):
+        return {**fields, "participant_timestamp": time_ns(trade)}
+    fields |= {
+        "sip_timestamp": time_ns(trade),
+        "participant_timestamp": time_ns(trade) - PARTICIPANT_LAG_NS,
+        "sequence_number": trade.q,
+        "tape": trade.z,
+    }
+    if trade.ds is not None:
+        fields["decimal_size"] = trade.ds
+    if trade.trfi is not None and trade.trft is not None:
+        fields |= {"trf_id": trade.trfi, "trf_timestamp": trade.trft * 1_000_000}
+    if correction:
+        fields["correction"] = correction
+    return fields
+
+
+def _api_key(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token if scheme.lower() == "bearer" and token else request.query_params.get("apiKey", "")

@@ -1,0 +1,158 @@
+"""The feed as one thing that starts and stops: WebSocket and REST in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from typing import Any, Self
+
+import structlog
+import uvicorn
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.http11 import Request, Response
+
+from feed.events import CHANNELS
+from feed.faults import Faults, NoFaults
+from feed.history import History
+from feed.hub import Hub
+from feed.ledger import Ledger
+from feed.model import MarketModel
+from feed.player import Player
+from feed.pump import Market, Pump, wall_ms
+from feed.rest import Rest
+from feed.session import Sessions
+from feed.settings import FeedSettings
+
+log = structlog.get_logger()
+
+
+class FeedServer:
+    """A running feed, for use as `async with FeedServer(settings) as feed`.
+
+    `market` replaces the source named by the settings, `faults` the absence of faults.
+    """
+
+    def __init__(self, settings: FeedSettings, market: Market | None = None, faults: Faults | None = None) -> None:
+        self._settings = settings
+        faults = faults or NoFaults()
+        self.hub = Hub(faults)
+        self.history = History(int(settings.history_minutes * 60_000), settings.history_trades)
+        self.ledger = Ledger(settings.ledger)
+        self._sessions = Sessions(settings, self.hub, faults, self._accepts)
+        self._rest = Rest(self.history, self.ledger, faults, self._accepts, self.health)
+        self.pump = Pump(market or _market(settings), self.hub, self.history, self.ledger)
+        self._ws: Server | None = None
+        self._http = _HttpServer(uvicorn.Config(self._rest.app(), log_config=None, access_log=False, lifespan="off"))
+        self._http_task: asyncio.Task[None] | None = None
+        self._pump_task: asyncio.Task[None] | None = None
+        self.ws_port = 0
+        self.rest_port = 0
+
+    async def __aenter__(self) -> Self:
+        settings = self._settings
+        try:
+            await self._start(settings.host, settings.ws_port, settings.rest_port)
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stop()
+
+    async def wait(self) -> None:
+        """Wait while the feed runs; raises what ended it, a broken recording for instance."""
+        if self._pump_task is not None:
+            await asyncio.shield(self._pump_task)
+
+    @property
+    def ws_url(self) -> str:
+        """Where clients connect, without the cluster's path."""
+        return f"ws://{self._settings.host}:{self.ws_port}"
+
+    @property
+    def rest_url(self) -> str:
+        """Base of the REST paths."""
+        return f"http://{self._settings.host}:{self.rest_port}"
+
+    def health(self) -> dict[str, Any]:
+        """State and load of the feed; `behind_ms` is how long the last tick took."""
+        return {
+            "status": "ok",
+            "clients": len(self.hub),
+            "trades_sent": self.ledger.total,
+            "trades_in_history": self.history.size,
+            "slow_consumers": self.hub.slow_consumers,
+            "behind_ms": self.pump.behind_ms,
+        }
+
+    async def _start(self, host: str, ws_port: int, rest_port: int) -> None:
+        self._ws = await serve(
+            self._on_client, host, ws_port, process_request=_check_path, compression=None, server_header=None
+        )
+        self.ws_port = next(iter(self._ws.sockets)).getsockname()[1]
+        listener = socket.create_server((host, rest_port))
+        self.rest_port = listener.getsockname()[1]
+        self._http_task = asyncio.create_task(self._http.serve(sockets=[listener]))
+        await self._http.ready.wait()
+        self._pump_task = asyncio.create_task(self.pump.run(self._settings.tick_ms))
+
+    async def _stop(self) -> None:
+        if self._pump_task is not None:
+            self._pump_task.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await self._pump_task
+        if self._ws is not None:
+            self._ws.close()
+            await self._ws.wait_closed()
+        if self._http_task is not None:
+            self._http.should_exit = True
+            await self._http_task
+        self.ledger.close()
+
+    def _accepts(self, key: str) -> bool:
+        wanted = self._settings.api_key
+        return bool(key) if wanted is None else hmac.compare_digest(key.encode(), wanted.encode())
+
+    async def _on_client(self, connection: ServerConnection) -> None:
+        await self._sessions.serve(connection, _cluster(connection.request))
+
+
+class _HttpServer(uvicorn.Server):
+    """Uvicorn inside another program: signals are that program's business, and it says when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to listen, then set `ready`."""
+        try:
+            await super().startup(sockets)
+        finally:
+            self.ready.set()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signal handlers alone."""
+        yield
+
+
+def _cluster(request: Request | None) -> str:
+    return request.path.partition("?")[0].strip("/") if request is not None else ""
+
+
+def _check_path(connection: ServerConnection, request: Request) -> Response | None:
+    if _cluster(request) in CHANNELS:
+        return None
+    return connection.respond(HTTPStatus.NOT_FOUND, f"paths are {', '.join('/' + name for name in CHANNELS)}\n")
+
+
+def _market(settings: FeedSettings) -> Market:
+    if settings.play:
+        return Player(list(settings.play), wall_ms(), settings.speed)
+    return MarketModel(list(settings.symbols), settings.seed, settings.rate, wall_ms(), burst=settings.burst)
