@@ -1,0 +1,196 @@
+"""Candles against a plain recomputation, for any trades in any order with any clocks."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from marketdata.bar import Tick
+from marketdata.candles import CandleEngine
+from marketdata.intervals import IntervalError, levels
+from marketdata.order import id_key
+
+S = 1_000_000
+NAMES = ("500ms", "1s", "5s", "15s", "1m")
+LEVELS = levels(NAMES)
+T0 = 1_700_006_400 * S
+
+
+@st.composite
+def trades(draw: st.DrawFn) -> list[tuple[str, Tick]]:
+    rows = draw(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["AAA", "B"]),
+                st.integers(0, 130_000),
+                st.integers(1, 400),
+                st.integers(1, 500),
+                st.tuples(st.booleans(), st.booleans(), st.booleans()),
+                st.booleans(),
+            ),
+            max_size=40,
+        )
+    )
+    made = []
+    for i, (symbol, ms, cents, size, (high_low, open_close, volume), joined) in enumerate(rows):
+        price = cents / 100
+        ratio = price / 97_123.45 if joined else None
+        made.append((symbol, Tick(T0 + ms * 1_000, 0, 1, id_key(str(i)), 0, price, size / 1_000, high_low,
+                                  open_close and high_low, volume, ratio)))  # fmt: skip
+    return made
+
+
+def expected(found: list[tuple[str, Tick]], length: int) -> dict[tuple[str, int], dict[str, Any]]:
+    """The plain way: group by bucket, sort, take first and last, add up as fractions."""
+    buckets: dict[tuple[str, int], list[Tick]] = defaultdict(list)
+    for symbol, tick in found:
+        buckets[symbol, tick.ts // length * length].append(tick)
+    return {key: _plain(sorted(ticks), key[1] + length) for key, ticks in buckets.items()}
+
+
+def _plain(ticks: list[Tick], end: int) -> dict[str, Any]:
+    priced = [t for t in ticks if t.high_low]
+    opening = [t.price for t in priced if t.open_close]
+    with_ratio = [t for t in priced if t.ratio is not None]
+    ratios = [t.ratio for t in with_ratio if t.ratio is not None]
+    until = [*(t.ts for t in with_ratio[1:]), end]
+    size = sum(Fraction(round(t.size * 1_000), 1_000) for t in priced)
+    value = sum(Fraction(round(t.price * 100), 100) * Fraction(round(t.size * 1_000), 1_000) for t in priced)
+    return {
+        "open": opening[0] if opening else None,
+        "close": opening[-1] if opening else None,
+        "high": max((t.price for t in priced), default=None),
+        "low": min((t.price for t in priced), default=None),
+        "volume": float(sum(Fraction(round(t.size * 1_000), 1_000) for t in ticks if t.volume)),
+        "trade_count": sum(t.volume for t in ticks),
+        "tick_count": len(priced),
+        "avg": float(sum(Fraction(round(t.price * 100), 100) for t in priced) / len(priced)) if priced else None,
+        "vwap": float(value / size) if size else None,
+        "ratio_open": ratios[0] if ratios else None,
+        "ratio_close": ratios[-1] if ratios else None,
+        "ratio_high": max(ratios, default=None),
+        "ratio_low": min(ratios, default=None),
+        "ratio_ticks": len(ratios),
+        "ratio_avg": float(sum(map(Fraction, ratios)) / len(ratios)) if ratios else None,
+        "twap": float(
+            sum(Fraction(r) * (b - t.ts) for r, t, b in zip(ratios, with_ratio, until, strict=True))
+            / (end - with_ratio[0].ts)
+        )
+        if ratios
+        else None,
+    }
+
+
+def run(found: list[tuple[str, Tick]], clocks: list[int]) -> dict[tuple[int, str, int], tuple[int, dict[str, Any]]]:
+    """Feed trades in the given order, with a clock after each as ``clocks`` says; the last revision of each candle."""
+    engine = CandleEngine(LEVELS, 900 * S)
+    out: dict[tuple[int, str, int], tuple[int, dict[str, Any]]] = {}
+
+    def advance(clock: int) -> None:
+        order = []
+        for closed in engine.advance(clock):
+            key = (closed.level, closed.symbol, closed.start)
+            assert closed.revision == (out[key][0] + 1 if key in out else 0)
+            assert closed.end <= clock
+            out[key] = (closed.revision, published(closed.bar, closed.end))
+            order.append((closed.end, closed.level, closed.symbol))
+        assert order == sorted(order)
+        assert len(order) == len(set(order))
+
+    for i, (symbol, tick) in enumerate(found):
+        assert engine.add(symbol, tick, tick.ts)
+        if i < len(clocks) and T0 + clocks[i] * 50_000 > engine.clock:
+            advance(T0 + clocks[i] * 50_000)
+    advance(T0 + 180 * S)
+    return out
+
+
+def published(bar: Any, end: int) -> dict[str, Any]:
+    price, ratio = bar.price_block(), bar.ratio_block(end)
+    return {
+        "open": price.open, "close": price.close, "high": price.high, "low": price.low, "volume": price.volume,
+        "trade_count": price.trade_count, "tick_count": price.tick_count, "avg": price.avg, "vwap": price.vwap,
+        "ratio_open": ratio.open, "ratio_close": ratio.close, "ratio_high": ratio.high, "ratio_low": ratio.low,
+        "ratio_ticks": ratio.tick_count, "ratio_avg": ratio.avg, "twap": ratio.twap,
+    }  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(trades(), st.lists(st.integers(0, 3_000), max_size=40))
+def test_last_revisions_equal_a_plain_recomputation(found: list[tuple[str, Tick]], clocks: list[int]) -> None:
+    out = run(found, clocks)
+    for level, interval in enumerate(LEVELS):
+        want = expected(found, interval.length)
+        got = {key[1:]: value for key, (_, value) in out.items() if key[0] == level}
+        assert got.keys() == want.keys()
+        for key, values in want.items():
+            assert got[key] == values, (interval.name, key)
+
+
+@settings(max_examples=60, deadline=None)
+@given(trades(), st.randoms(use_true_random=False), st.lists(st.integers(0, 3_000), max_size=40))
+def test_arrival_order_changes_no_bit(found: list[tuple[str, Tick]], random: Any, clocks: list[int]) -> None:
+    shuffled = list(found)
+    random.shuffle(shuffled)
+    first = {key: value for key, (_, value) in run(found, []).items()}
+    second = {key: value for key, (_, value) in run(shuffled, clocks).items()}
+    assert first == second
+
+
+@settings(max_examples=60, deadline=None)
+@given(trades().filter(bool), st.data())
+def test_a_cancel_leaves_what_the_others_make(found: list[tuple[str, Tick]], data: st.DataObject) -> None:
+    gone = data.draw(st.integers(0, len(found) - 1))
+    symbol, tick = found[gone]
+    engine = CandleEngine(LEVELS, 900 * S)
+    for each_symbol, each in found:
+        engine.add(each_symbol, each, each.ts)
+    last = {(c.level, c.symbol, c.start): published(c.bar, c.end) for c in engine.advance(T0 + 180 * S)}
+    record = tick._replace(ts=tick.ts + 1, id_key=id_key("cancel"))
+    by_id = data.draw(st.booleans())
+    assert engine.cancel(symbol, record, str(tick.id_key[1]) if by_id else "cancel", tick.ts)
+    last |= {(c.level, c.symbol, c.start): published(c.bar, c.end) for c in engine.advance(T0 + 181 * S)}
+    if by_id:
+        left = found[:gone] + found[gone + 1 :]
+        for level, interval in enumerate(LEVELS):
+            for key, values in expected(left, interval.length).items():
+                assert last[level, *key] == values
+    assert sum(v["trade_count"] for (lv, _, _), v in last.items() if lv == 0) <= sum(t.volume for _, t in found)
+
+
+def test_past_the_horizon_nothing_is_taken() -> None:
+    engine = CandleEngine(LEVELS, 900 * S)
+    list(engine.advance(T0 + 901 * S))
+    tick = Tick(T0, 0, 1, id_key("1"), 0, 1.0, 1.0, True, True, True, None)
+    assert not engine.add("AAA", tick, T0)
+    assert not engine.cancel("AAA", tick, "1", T0)
+
+
+def test_a_late_trade_within_the_horizon_revises_after_buckets_were_pruned() -> None:
+    engine = CandleEngine(LEVELS, 900 * S)
+    first = Tick(T0 + 600 * S, 0, 1, id_key("1"), 0, 2.0, 1.0, True, True, True, None)
+    engine.add("AAA", first, 0)
+    for minute in range(1, 25):
+        list(engine.advance(T0 + minute * 60 * S))
+    late = first._replace(ts=T0 + 600 * S + 1, id_key=id_key("2"), price=3.0)
+    assert engine.add("AAA", late, 0)
+    revised = {(c.level, c.revision): c.bar.close for c in engine.advance(T0 + 1_441 * S)}
+    assert revised == {(level, 1): 3.0 for level in range(len(NAMES))}
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(("500ms", "7s"), "does not divide"), (("1s",), "shortest"), (("500ms", "x"), "not a number"),
+     (("500ms", "2s", "5s"), None), (("500ms", "1500ms", "2s"), None)],
+)  # fmt: skip
+def test_interval_names(names: tuple[str, ...], message: str | None) -> None:
+    if message is None:
+        assert [level.name for level in levels(names)] == list(names)
+    else:
+        with pytest.raises(IntervalError, match=message):
+            levels(names)
