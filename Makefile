@@ -1,0 +1,62 @@
+# Everything goes through a virtual environment of the project's own; the first target that needs it makes it.
+PYTHON ?= python3
+VENV   := .venv
+MARKET := $(VENV)/bin/market
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run replay watch status psql clean test test-fast lint format contracts bench
+
+help:  ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
+
+setup: $(VENV)/.ready  ## Install what the project needs into .venv
+
+$(VENV)/.ready: requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; name it with make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "installing into $(VENV) (a minute or two, once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: setup  ## Start everything and show finished candles (SECONDS=60 stops by itself; Ctrl-C at any time)
+	@$(MARKET) run $(if $(filter command,$(origin SECONDS)),--seconds $(SECONDS))
+
+replay: setup  ## Play recordings through in a namespace of their own: FILES="a.jsonl.gz@2018-01-02T14:30Z*end b.jsonl.gz"
+	@test -n "$(FILES)" || { echo 'say which: make replay FILES="trades.jsonl.gz ..."; see docs/replay.md'; exit 2; }
+	@$(MARKET) replay $(FILES) $(if $(SPEED),--speed $(SPEED)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(NAME),--name $(NAME))
+
+watch: setup  ## Show finished candles of the stack that runs
+	@$(MARKET) watch
+
+status: setup  ## Show the services' health
+	@$(MARKET) status
+
+psql: setup  ## Open the database, starting it if it does not run (SQL="..." runs that and exits)
+	@$(MARKET) psql $(if $(SQL),--command "$(SQL)")
+
+clean: setup  ## Delete the data: topics, database and logs
+	@$(MARKET) clean
+
+test: setup  ## Run every test of the short ladder, on a real Kafka and a real PostgreSQL
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
+test-fast: setup  ## Run only the tests that need no server
+	@$(VENV)/bin/python -m pytest tests/unit tests/property $(ARGS)
+
+lint: setup  ## Style, types and the direction of imports
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+
+format: setup  ## Format the code
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/ruff check --fix .
+
+contracts: setup  ## Write contracts/ anew from the record types
+	@$(VENV)/bin/python -m market.contracts_cmd write
+
+bench: setup  ## Events a second of each stage and latency (prints JSON)
+	@$(VENV)/bin/python -m bench stages --json

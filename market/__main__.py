@@ -1,0 +1,5 @@
+"""``python -m market`` is the command ``market``."""
+
+from market.cli import main
+
+main()

@@ -1,0 +1,260 @@
+"""The command ``market``: run the stack, replay recordings, look into topics and the database."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from market.export import canonical_export
+from market.live import LiveView
+from market.native import NativeError, PostgresServer
+from market.native.pgbin import find_binaries
+from market.native.unprivileged import reachable_data_dir, server_account
+from market.replay import Replay, drop_replay
+from market.stack import (
+    Options,
+    ServerPair,
+    Servers,
+    Services,
+    StackError,
+    get_health,
+    only_one,
+    real_feed_wanted,
+    running_servers,
+)
+from marketdata.topics import Topics
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+DataDir = Annotated[Path, typer.Option(envvar="MARKET_DATA", help="where data, logs and state are kept")]
+DEFAULT_DATA = Path(".data")
+
+
+def say(text: str) -> None:
+    """A line of our own, apart from the candles on standard output."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def fail(text: str) -> NoReturn:
+    """A clear last line and status 1."""
+    say(f"market: {text}")
+    raise typer.Exit(1)
+
+
+@app.command()
+def run(
+    seconds: Annotated[float | None, typer.Option(help="stop after this long from the first healthy state")] = None,
+    intervals: Annotated[str, typer.Option(help="which finished candles to show")] = "15s,1m",
+    data_dir: DataDir = DEFAULT_DATA,
+) -> None:
+    """Start everything and show finished candles; Ctrl-C stops all of it and keeps the data."""
+    options = Options(data_dir.absolute(), feed=not real_feed_wanted())
+    with stopping() as stopped, stack_errors(), only_one(options.data_dir):
+        pair = ServerPair(options.data_dir)
+        try:
+            _run(options, pair, stopped, seconds, tuple(intervals.split(",")))
+        finally:
+            say(f"stopping (data stays in {options.data_dir})")
+            pair.stop()
+
+
+def _run(
+    options: Options, pair: ServerPair, stopped: list[int], seconds: float | None, intervals: tuple[str, ...]
+) -> None:
+    began = time.monotonic()
+    servers = pair.start(say)
+    services = Services(options, servers, say)
+    try:
+        say("starting the services" if options.feed else "starting the services on the vendor's feed")
+        services.start()
+        services.wait_healthy()
+        say(f"healthy after {time.monotonic() - began:.1f} s. {where_to_look(servers, services)}")
+        deadline = None if seconds is None else time.monotonic() + seconds
+        view = LiveView(servers.bootstrap, options.topics, intervals, services.metrics)
+
+        def over() -> bool:
+            services.check()
+            return bool(stopped) or (deadline is not None and time.monotonic() >= deadline)
+
+        view.run(over)
+    finally:
+        services.stop()
+
+
+def where_to_look(servers: Servers, services: Services) -> str:
+    """Addresses for a user who wants to see more."""
+    metrics = ", ".join(f"{name} :{port}" for name, port in services.metrics.items())
+    return (
+        f"Kafka {servers.bootstrap} | database `make psql` ({servers.dsn}) | /metrics and /health on 127.0.0.1: "
+        f"{metrics} | Ctrl-C stops"
+    )
+
+
+@app.command()
+def replay(  # noqa: PLR0917 - typer reads the options from the parameters
+    files: Annotated[list[str], typer.Argument(help="PATH[@START][*LAPS|*end], .jsonl or .jsonl.gz")],
+    name: Annotated[str, typer.Option(help="names the namespace and the schema; default: the time")] = "",
+    speed: Annotated[str, typer.Option(help="max, or N times real time")] = "max",
+    workers: Annotated[int, typer.Option(min=1, help="processes a stage")] = 1,
+    export: Annotated[Path | None, typer.Option(help="write the canonical export to this file")] = None,
+    keep: Annotated[bool, typer.Option(help="keep the topics and the schema afterwards")] = True,
+    data_dir: DataDir = DEFAULT_DATA,
+) -> None:
+    """Play recordings through in a namespace of their own and print counts and the export's SHA-256."""
+    name = name or time.strftime("%Y%m%d_%H%M%S")
+    options = Options(data_dir.absolute(), f"replay-{name}.", f"replay_{name}".replace("-", "_").lower(),
+                      workers=workers, feed=False,
+                      environment={"SOURCE": "files", "FILES": ",".join(files), "SPEED": speed})  # fmt: skip
+    with stopping(), stack_errors(), servers_of(options.data_dir) as servers:
+        say(f"replaying into topics {options.namespace}* and schema {options.schema}")
+        seconds = Replay(options, servers, say).run()
+        _report(servers, options, seconds, export)
+        if not keep:
+            drop_replay(servers, options.topics, options.schema, say)
+
+
+def _report(servers: Servers, options: Options, seconds: float, path: Path | None) -> None:
+    with contextlib.ExitStack() as stack:
+        write = stack.enter_context(path.open("wb")).write if path else None
+        result = canonical_export(servers.bootstrap, options.topics, write=write)
+    for topic, count in result.records.items():
+        print(f"{topic:<24} {count:>10,}")
+    print(f"{'non-null ratios':<24} {result.non_null_ratios:>10,}")
+    print(f"{'repeats dropped':<24} {result.repeats_dropped:>10,}")
+    print(f"{'seconds':<24} {seconds:>10,.1f}")
+    print(f"sha256 {result.sha256}")
+
+
+@app.command()
+def export(
+    namespace: Annotated[str, typer.Option(help="topic prefix, with its dot")] = "",
+    out: Annotated[Path | None, typer.Option(help="write the lines here")] = None,
+    data_dir: DataDir = DEFAULT_DATA,
+) -> None:
+    """Print counts and the SHA-256 of a namespace's canonical export."""
+    with stack_errors(), servers_of(data_dir.absolute()) as servers:
+        _report(servers, Options(data_dir.absolute(), namespace), 0.0, out)
+
+
+@app.command()
+def psql(
+    command: Annotated[str | None, typer.Option("--command", "-c", help="run this SQL and exit")] = None,
+    data_dir: DataDir = DEFAULT_DATA,
+) -> None:
+    """Open the database with psql, starting it if it does not run."""
+    client = shutil.which("psql") or str(find_binaries().directory / "psql")
+    with stack_errors(), database_of(data_dir.absolute()) as dsn:
+        arguments = ["-c", command] if command else []
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to psql
+        status = subprocess.run([client, "-v", "ON_ERROR_STOP=1", dsn, *arguments], check=False).returncode
+    raise typer.Exit(status)
+
+
+@app.command()
+def watch(
+    intervals: Annotated[str, typer.Option(help="which finished candles to show")] = "15s,1m",
+    data_dir: DataDir = DEFAULT_DATA,
+) -> None:
+    """Show finished candles of a stack that runs already."""
+    with stopping() as stopped, stack_errors():
+        servers = running_servers(data_dir.absolute()) or fail("no stack runs here: start one with `make run`")
+        LiveView(servers.bootstrap, Topics(), tuple(intervals.split(",")), {}).run(lambda: bool(stopped))
+
+
+@app.command()
+def status(ports: Annotated[str, typer.Option(help="metrics ports")] = "9101,9102,9103,9104") -> None:
+    """Print each service's health; status 1 if one is not healthy."""
+    reports = {port: get_health(int(port)) for port in ports.split(",")}
+    for port, (healthy, report) in reports.items():
+        print(f":{port} {'ok' if healthy else 'failing' if report else 'no answer'} {dict(report.get('checks', {}))}")
+    raise typer.Exit(0 if all(healthy for healthy, _ in reports.values()) else 1)
+
+
+@app.command()
+def clean(data_dir: DataDir = DEFAULT_DATA) -> None:
+    """Delete the data folder: topics, database and logs."""
+    folder = data_dir.absolute()
+    if not folder.exists():
+        say(f"nothing to delete in {folder}")
+        return
+    with stack_errors(), only_one(folder):
+        shutil.rmtree(reachable_data_dir(folder / "postgres", server_account()))
+        shutil.rmtree(folder)
+    say(f"deleted {folder}")
+
+
+@contextlib.contextmanager
+def servers_of(data_dir: Path) -> Iterator[Servers]:
+    """The servers named in the environment, those of a running stack, or a pair started for this command."""
+    named = os.environ.get("KAFKA_BOOTSTRAP_SERVERS"), os.environ.get("POSTGRES_DSN")
+    if named[0] and named[1]:
+        yield Servers(named[0], named[1])
+    elif found := running_servers(data_dir):
+        yield found
+    else:
+        with only_one(data_dir):
+            pair = ServerPair(data_dir)
+            try:
+                yield pair.start(say)
+            finally:
+                pair.stop()
+
+
+@contextlib.contextmanager
+def database_of(data_dir: Path) -> Iterator[str]:
+    """The database of a running stack, or the same database started for this command."""
+    if found := running_servers(data_dir):
+        yield found.dsn
+        return
+    with only_one(data_dir):
+        server = PostgresServer(data_dir / "postgres")
+        server.start()
+        try:
+            yield server.dsn
+        finally:
+            server.stop()
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[list[int]]:
+    """A list that is empty until the first SIGINT or SIGTERM; a second one interrupts at once."""
+    received: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+        say("")
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    yield received
+
+
+@contextlib.contextmanager
+def stack_errors() -> Iterator[None]:
+    """What a user can do something about, as one clear text instead of a traceback."""
+    try:
+        yield
+    except (StackError, NativeError) as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        fail("interrupted")
+
+
+def main() -> None:
+    """Entry point of the ``market`` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
