@@ -1,0 +1,71 @@
+"""The Kafka side: the consumer's settings, its errors, and the ids of the log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, TopicCollection
+from confluent_kafka.admin import AdminClient
+
+from services.sink.positions import LogId
+from streaming.fatal import die
+
+TIMEOUT_S = 15.0
+log = structlog.stdlib.get_logger()
+
+
+def make_consumer(bootstrap: str, group: str) -> Consumer:
+    """A consumer that keeps no position of its own: the database has it."""
+    return Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": group,
+            "client.id": "sink",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            "partition.assignment.strategy": "range",  # one partition number of all topics goes to one sink
+            "session.timeout.ms": 10_000,
+            "heartbeat.interval.ms": 1_000,
+            "max.poll.interval.ms": 300_000,
+            "queued.min.messages": 50_000,
+            "queued.max.messages.kbytes": 65_536,
+            "fetch.queue.backoff.ms": 20,
+            "topic.metadata.refresh.interval.ms": 10_000,
+            "error_cb": _on_error,
+        }
+    )
+
+
+def _on_error(error: KafkaError) -> None:
+    if error.fatal():
+        die("the consumer failed for good", error=error.str())
+    log.warning("Kafka error", error=error.str(), action="the client tries again by itself")
+
+
+def records_of(messages: list[Any]) -> list[Any]:
+    """``messages`` without the errors among them, which are logged (a fatal one ends the process)."""
+    if all(message.error() is None for message in messages):
+        return messages
+    for message in messages:
+        if message.error() is not None:
+            _on_error(message.error())
+    return [message for message in messages if message.error() is None]
+
+
+def read_log_id(bootstrap: str, topics: list[str]) -> LogId:
+    """The ids of the cluster and of ``topics``.
+
+    Raises:
+        KafkaException: the broker did not answer, or a topic is gone.
+    """
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    cluster = admin.describe_cluster(request_timeout=TIMEOUT_S).result().cluster_id
+    described = admin.describe_topics(TopicCollection(sorted(set(topics))), request_timeout=TIMEOUT_S)
+    return LogId(cluster, {name: _hex(future.result().topic_id) for name, future in described.items()})
+
+
+def _hex(uuid: Any) -> str:
+    high, low = uuid.get_most_significant_bits(), uuid.get_least_significant_bits()
+    return f"{high & 2**64 - 1:016x}{low & 2**64 - 1:016x}"

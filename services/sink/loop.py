@@ -1,0 +1,195 @@
+"""The sink's loop: records in, a transaction at a time out, positions from the database.
+
+The main thread reads and encodes; one worker thread talks to the database. At most one transaction is in flight and
+one batch in hand, so memory is bounded, heartbeats go on while the database is away, and both sides work at once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from services.sink import kafka, metrics
+from services.sink.batch import Batch, Intake
+from services.sink.database import Database, StoppedError
+from services.sink.deadletters import DeadLetters
+from services.sink.outlook import Outlook
+from services.sink.positions import Place, Position, PositionMissError
+from services.sink.settings import SinkSettings
+
+FETCH = 10_000
+WAIT_S = 0.1
+QUIET_S = 1.0  # positions without rows move this often
+LAST_WRITE_S = 8.0
+log = structlog.stdlib.get_logger()
+
+
+class Sink:
+    """One member of the sink's group."""
+
+    def __init__(self, settings: SinkSettings, stop: threading.Event) -> None:
+        self._settings = settings
+        self._stop = stop
+        self.progress = metrics.Progress(settings.stall_seconds)
+        self._database = Database(settings, stop)
+        self._letters = DeadLetters(settings.kafka_bootstrap_servers, settings.topics.dead_letters("sink"))
+        self._intake = Intake(settings.topics.ratios, settings.candle_topics, _now_us)
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="database")
+        self._assigned: list[Place] = []
+        self._placing: Future[dict[Place, Position]] | None = None
+        self._writing: Future[Batch] | None = None
+        self._due = 0.0
+        self._quiet_due = 0.0
+        self._consumer: Consumer = kafka.make_consumer(settings.kafka_bootstrap_servers, settings.group_id)
+        self._outlook = Outlook(self._consumer, self.progress)
+
+    def run(self) -> None:
+        """Read and write until ``stop`` is set, then finish the batch in hand."""
+        try:
+            self._database.prepare()
+            topics = [self._settings.topics.ratios, *self._settings.candle_topics]
+            self._consumer.subscribe(topics, on_assign=self._on_assign, on_revoke=self._on_revoke)
+            while not self._stop.is_set():
+                self._step()
+            self._finish()
+        except StoppedError:
+            log.info("stopped while the database was away", action="what was in hand is read again at the next start")
+        finally:
+            self._consumer.close()
+            self._worker.shutdown(cancel_futures=True)
+            self._database.close()
+
+    def _step(self) -> None:
+        self._harvest()
+        self._intake.take(kafka.records_of(self._fetch()))
+        if self._intake.rewound:
+            self._place()
+        self._launch()
+        self._outlook.look()
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    def _fetch(self) -> list[Any]:
+        if self._intake.batch.rows >= self._settings.batch_rows:
+            return self._hold()
+        early = self._due - time.monotonic()
+        if early > 0.001:  # the batch goes out later: let it fill until then
+            return list(self._consumer.consume(FETCH, min(early, WAIT_S)))
+        first = self._consumer.poll(WAIT_S)
+        return [] if first is None else [first, *self._consumer.consume(FETCH - 1, 0)]
+
+    def _hold(self) -> list[Any]:
+        """The batch is full, another one in flight: wait, in the end with paused partitions and live heartbeats."""
+        flying: list[Future[Any]] = [f for f in (self._writing, self._placing) if f is not None]
+        if not flying or wait(flying, timeout=QUIET_S).done:
+            return []
+        held = self._consumer.assignment()
+        self._consumer.pause(held)
+        log.warning("reading paused", reason="the database takes no batch", rows_in_hand=self._intake.batch.rows)
+        messages: list[Any] = []
+        while not wait(flying, timeout=0).done and not self._stop.is_set() and self._consumer.assignment() == held:
+            messages += [m for m in [self._consumer.poll(WAIT_S)] if m is not None]
+        self._consumer.resume(self._consumer.assignment())
+        log.info("reading resumed")
+        return messages
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    def _launch(self) -> None:
+        now = time.monotonic()
+        if self._writing is not None or self._placing is not None or now < self._due:
+            return
+        batch = self._intake.batch
+        if batch.rows or batch.dead or batch.emptied or (self._intake.moved and now >= self._quiet_due):
+            self._due = now + self._settings.batch_ms / 1000
+            self._quiet_due = now + QUIET_S
+            self._writing = self._worker.submit(self._write, self._intake.seal())
+
+    def _write(self, batch: Batch) -> Batch:
+        """In the worker thread."""
+        self._letters.send(batch.dead)
+        self._database.write(batch)
+        return batch
+
+    def _harvest(self) -> None:
+        if self._writing is not None and self._writing.done():
+            writing, self._writing = self._writing, None
+            try:
+                self._outlook.stored(writing.result())
+            except PositionMissError:
+                metrics.MISSES.inc()
+                log.warning("position miss", reason="another sink wrote these partitions", action="reading it again")
+                self._place()
+        if self._placing is not None and self._placing.done():
+            placing, self._placing = self._placing, None
+            self._take_up(placing.result())
+
+    # --- positions -----------------------------------------------------------------------------------------------
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._assigned = [(p.topic, p.partition) for p in partitions]
+        log.info("partitions assigned", count=len(partitions))
+        consumer.assign([])  # nothing is fetched before the positions are known
+        self._place()
+
+    def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        log.info("partitions revoked", count=len(partitions))
+        self._assigned = []
+        self._intake.place({})
+        if self._writing is not None:
+            wait([self._writing], timeout=LAST_WRITE_S)  # the next owner then finds a settled position
+
+    def _place(self) -> None:
+        """Drop what is in hand, read the positions (after any write in flight) and go on from there."""
+        self._intake.place({})
+        if self._stop.is_set():
+            return
+        self._placing = self._worker.submit(self._claim, list(self._assigned))
+
+    def _claim(self, places: list[Place]) -> dict[Place, Position]:
+        """In the worker thread."""
+        if not places:
+            return {}
+        while True:
+            try:
+                log_id = kafka.read_log_id(self._settings.kafka_bootstrap_servers, [topic for topic, _ in places])
+            except KafkaException as error:
+                log.warning("Kafka did not name its log", error=str(error), action="again in 1 s")
+                if self._stop.wait(1):
+                    raise StoppedError from error
+            else:
+                return self._database.claim(places, log_id)
+
+    def _take_up(self, positions: dict[Place, Position]) -> None:
+        if set(positions) != set(self._assigned):
+            return  # another assignment has come meanwhile, and with it another claim
+        self._intake.place(positions)
+        self._consumer.assign([TopicPartition(*place, p.next_offset) for place, p in positions.items()])
+        self._outlook.begin({place: p.next_offset for place, p in positions.items()})
+        log.info(
+            "positions taken up", partitions=len(positions), records=sum(p.next_offset for p in positions.values())
+        )
+
+    # --- the end and the outlook -----------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        deadline = time.monotonic() + LAST_WRITE_S
+        if self._writing is not None:
+            wait([self._writing], timeout=LAST_WRITE_S)
+        self._due = 0
+        self._quiet_due = 0
+        self._harvest()
+        self._launch()
+        if self._writing is not None:
+            wait([self._writing], timeout=max(0, deadline - time.monotonic()))
+            self._harvest()
+        self._outlook.commit(asynchronous=False)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

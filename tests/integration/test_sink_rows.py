@@ -1,0 +1,180 @@
+"""The sink on a real Kafka and PostgreSQL: rows exact, whatever is repeated, revised or unreadable."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from marketdata.records import DeadLetter
+from tests.integration.test_sink_support import (
+    BASE_US,
+    Bench,
+    at,
+    bench,
+    candle,
+    expected_ticks,
+    ratio,
+    read_all,
+)
+
+pytestmark = pytest.mark.integration
+__all__ = ["bench"]
+
+
+def test_rows_are_exact(bench: Bench) -> None:
+    ratios = [ratio(n, price=20.0 + n / 7, size=0.1 + n) for n in range(3_000)]
+    bench.send_ratios(ratios)
+    bench.send_noise(500)
+    with bench.sink():
+        bench.wait_positions()
+    rows = bench.rows(
+        "SELECT time, symbol, trade_id, stock_price, ratio, stock_size, btc_price, src_offset FROM ratio_ticks_live"
+    )
+    assert sorted(rows) == expected_ticks(ratios)
+
+
+def test_a_cancel_record_gives_no_tick_and_a_null_ratio_is_stored(bench: Bench) -> None:
+    empty = ratio(1, btc_price=None, ratio=None, inverse_ratio=None, btc_ts=None, btc_volume=None, reason="no_btc")
+    bench.send_ratios([ratio(0, correction=10), empty, ratio(2, correction=8)])
+    with bench.sink():
+        bench.wait_positions()
+    rows = bench.rows("SELECT trade_id, ratio, reason, btc_time FROM ratio_ticks_live ORDER BY 1")
+    assert rows == [("t1", None, "no_btc", None), ("t2", Decimal("0.0002"), None, at(BASE_US - 5))]
+
+
+def test_repeated_records_are_dropped_also_after_a_restart(bench: Bench) -> None:
+    first = [ratio(n) for n in range(100)]
+    bench.send_ratios(first)
+    bench.send_ratios(first[50:])
+    with bench.sink() as sink:
+        bench.wait_positions()
+    assert sink.value("sink_repeated_records_total") == 50
+    changed = [
+        ratio(n, price=99.0, revision=5) for n in range(100)
+    ]  # an older writer's tail: dropped although "higher"
+    bench.send_ratios(changed)
+    bench.send_ratios([ratio(100)])
+    with bench.sink():
+        bench.wait_positions()
+    rows = bench.rows("SELECT count(*), max(stock_price), max(revision) FROM ratio_ticks_live")
+    assert rows == [(101, Decimal("20.0"), 0)]
+
+
+def test_a_revised_tick_replaces_only_if_higher(bench: Bench) -> None:
+    bench.send_ratios([ratio(0, src_n=0), ratio(1, src_n=0)])
+    with bench.sink():
+        bench.wait_positions()
+    bench.send_ratios(
+        [
+            ratio(0, src_offset=10, revision=2, ratio=0.5),
+            ratio(0, src_offset=11, revision=1, ratio=0.7),
+            ratio(1, src_offset=12, revision=0, ratio=0.9),
+        ]
+    )
+    with bench.sink():
+        bench.wait_positions()
+    rows = bench.rows("SELECT trade_id, ratio, revision, src_offset FROM ratio_ticks_live ORDER BY 1")
+    assert rows == [("t0", Decimal("0.5"), 2, 10), ("t1", Decimal("0.0002"), 0, 1)]
+
+
+def test_candles_their_revisions_and_what_was_known(bench: Bench) -> None:
+    bench.send_candles(
+        [
+            candle(0, close=1.0, out=100),
+            candle(0, interval="1m", close=5.0, out=100),
+            candle(0, hours="regular", close=1.0, out=100),
+            candle(1, ratio=None, out=200),
+        ]
+    )
+    with bench.sink():
+        bench.wait_positions()
+        bench.send_candles([candle(0, close=2.0, revision=1, out=300), candle(0, close=3.0, revision=2, out=400)])
+        bench.wait_positions()
+        bench.send_candles([candle(0, close=4.0, revision=3, out=500)])
+        bench.wait_positions()
+    key = f"interval = '500ms' AND hours = 'all' AND start = '{at(BASE_US)}'"
+    assert bench.rows(f"SELECT close, revision FROM candles WHERE {key}") == [(Decimal("4.0"), 3)]
+    revisions = bench.rows(f"SELECT revision, close, known_at FROM candle_revisions WHERE {key} ORDER BY 1")
+    assert revisions == [
+        (0, Decimal("1.0"), at(BASE_US + 100)),
+        (1, Decimal("2.0"), at(BASE_US + 300)),
+        (2, Decimal("3.0"), at(BASE_US + 400)),
+    ]
+    for moment, close in ((99, None), (100, "1.0"), (350, "2.0"), (400, "3.0"), (9_999, "4.0")):
+        known = bench.rows(f"SELECT close FROM candles_as_of('{at(BASE_US + moment)}') WHERE {key}")
+        assert known == ([] if close is None else [(Decimal(close),)])
+    aggregates = bench.rows("SELECT time, symbol, close_ratio, tick_count, revision FROM ratio_aggregates_500ms")
+    assert aggregates == [(at(BASE_US), "MARA", Decimal("0.0004"), 3, 3)]
+    assert bench.rows("SELECT count(*) FROM candles") == [(4,)]
+
+
+def test_an_aggregate_whose_only_ratio_was_cancelled_goes(bench: Bench) -> None:
+    bench.send_candles([candle(0, out=100), candle(1, out=100), candle(0, ratio=None, revision=1, out=200)])
+    with bench.sink():
+        bench.wait_positions()
+    assert bench.rows("SELECT time FROM ratio_aggregates_500ms") == [(at(BASE_US + 500_000),)]
+
+
+def test_unreadable_records_become_dead_letters_and_the_stream_goes_on(bench: Bench) -> None:
+    good = ratio(3)
+    bad: list[tuple[bytes, bytes | None]] = [
+        (b"{", b"ratio"),
+        (b'{"kind":"clock","ts":1,"epoch":1}', b"ratio"),
+        (msgspec.json.encode(ratio(0, symbol="ELEVENCHARS")), b"ratio"),
+        (msgspec.json.encode(ratio(1, id="a\0b")), b"ratio"),
+        (msgspec.json.encode(ratio(1, ts=17)), b"ratio"),
+        (msgspec.json.encode(ratio(1, id="x" * 3_000)), b"ratio"),
+        (msgspec.json.encode(ratio(1, exchange=2**31)), b"ratio"),
+        (b"[" * 100_000, b"ratio"),
+        (b"\xff\xfe", None),
+        (b"", None),
+    ]
+    for value, kind in bad:
+        bench.send(bench.topics.ratios, value, kind)
+    bench.send(bench.topics.ratios, msgspec.json.encode(good), None)  # no header: told apart by decoding
+    bench.send(bench.topics.ratios, b'{"kind":"clock","ts":1,"epoch":1}', None)
+    bench.send(bench.topics.candles("stocks", "1m"), msgspec.json.encode(candle(0)), b"candle")
+    with bench.sink() as sink:
+        bench.wait_positions()
+    assert bench.rows("SELECT trade_id FROM ratio_ticks_live") == [("t3",)]
+    letters = [
+        msgspec.json.decode(v, type=DeadLetter) for v in read_all(bench.kafka, bench.topics.dead_letters("sink"))
+    ]
+    assert len(letters) == len(bad) + 1
+    assert sink.value("sink_dead_letters_total") == len(bad) + 1
+    by_offset = {letter.offset: letter for letter in letters if letter.topic == bench.topics.ratios}
+    assert [by_offset[n].raw for n in range(len(bad))] == [value for value, _ in bad]
+    assert "10" in by_offset[2].reason
+    assert all(letter.service == "sink" and letter.partition == 0 for letter in letters)
+
+
+def test_the_users_queries(bench: Bench) -> None:
+    bench.send_ratios(
+        [ratio(n, ts=BASE_US + n * 3_600_000_000, symbol="MARA" if n % 3 else "RIOT") for n in range(150)]
+    )
+    bench.send_candles([candle(n * 10_000) for n in range(150)])
+    with bench.sink():
+        bench.wait_positions()
+    newest = bench.rows("SELECT * FROM ratio_ticks_live ORDER BY time DESC LIMIT 100")
+    assert len(newest) == 100
+    assert newest[0][0] == at(BASE_US + 149 * 3_600_000_000)
+    assert [type(v) for v in newest[0][2:7]] == [Decimal] * 4 + [int]
+    assert len(bench.rows("SELECT * FROM ratio_aggregates_500ms ORDER BY time DESC LIMIT 100")) == 100
+    counts = bench.rows(
+        "SELECT symbol, COUNT(*) AS tick_count, MIN(time) AS first_tick, MAX(time) AS last_tick "
+        "FROM ratio_ticks_live GROUP BY symbol"
+    )
+    assert sorted(counts) == [
+        ("MARA", 100, at(BASE_US + 3_600_000_000), at(BASE_US + 149 * 3_600_000_000)),
+        ("RIOT", 50, at(BASE_US), at(BASE_US + 147 * 3_600_000_000)),
+    ]
+
+
+def test_a_low_rate_becomes_visible_at_once(bench: Bench) -> None:
+    with bench.sink():
+        bench.send_ratios([ratio(0)])
+        bench.wait_positions()
+        delays = sorted(bench.visible_after(ratio(n)) for n in range(1, 31))
+    assert delays[15] < 0.2
