@@ -42,14 +42,16 @@ def serve(  # noqa: PLR0917
     rate: Annotated[float, typer.Option(envvar="TRADE_FREQUENCY", help="trades a second, all symbols")] = 50.0,
     burst: Annotated[float, typer.Option(envvar="FEED_BURST", help="busiest second / mean; 1 = steady")] = 10.0,
     seed: Seed = 1,
-    play: Annotated[list[Path] | None, typer.Option(help="recorded JSON lines (.gz too); repeat for more")] = None,
-    speed: Annotated[float, typer.Option(help="times real time, for --play")] = 1.0,
+    play: Annotated[
+        list[Path] | None, typer.Option(envvar="FEED_PLAY", help="recorded JSON lines (.gz too); repeat for more")
+    ] = None,
+    speed: Annotated[float, typer.Option(envvar="FEED_SPEED", help="times real time, for --play")] = 1.0,
     ledger: Annotated[Path | None, typer.Option(envvar="FEED_LEDGER", help="append what was sent here")] = None,
     api_key: Annotated[str | None, typer.Option(envvar="FEED_API_KEY", help="the only key; default any")] = None,
     max_connections: Annotated[int, typer.Option(envvar="FEED_MAX_CONNECTIONS", help="per cluster and key")] = 1,
     history_minutes: Annotated[float, typer.Option(envvar="FEED_HISTORY_MINUTES", help="what REST keeps")] = 30.0,
     history_trades: Annotated[int, typer.Option(envvar="FEED_HISTORY_TRADES", help="at most")] = 1_000_000,
-    duration: Annotated[float | None, typer.Option(help="stop after so many seconds")] = None,
+    duration: Annotated[float | None, typer.Option(envvar="FEED_DURATION", help="stop after so many seconds")] = None,
 ) -> None:
     """Run the feed until SIGINT or SIGTERM."""
     if context.invoked_subcommand is not None:
@@ -60,7 +62,7 @@ def serve(  # noqa: PLR0917
             host=host,
             ws_port=ws_port,
             rest_port=rest_port,
-            symbols=tuple(symbol_list(symbols.split(","), symbol_count)),
+            symbols=tuple(_names(symbols, symbol_count)),
             rate=rate,
             burst=burst,
             seed=seed,
@@ -94,7 +96,7 @@ def record_command(  # noqa: PLR0917
     began = time.monotonic()
     start_ms = int(start.replace(tzinfo=UTC).timestamp() * 1000)
     try:
-        names = symbol_list(symbols.split(","), symbol_count)
+        names = _names(symbols, symbol_count)
         paths = record(out, names, seed, trades=trades, seconds=seconds, start_ms=start_ms)
     except (OSError, ValueError) as error:
         _fail("recording failed", error)
@@ -108,7 +110,9 @@ async def _run(settings: FeedSettings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with FeedServer(settings) as feed:
-        log.info("feed ready", ws=feed.ws_url, rest=feed.rest_url, symbols=len(settings.symbols))
+        log.info(
+            "feed ready", ws=feed.ws_url, rest=feed.rest_url, plays=[str(path) for path in settings.play] or "model"
+        )
         await _until_stopped(feed, stop, settings.duration_s)
         log.info("feed stopping", trades_sent=feed.ledger.total)
 
@@ -121,6 +125,10 @@ async def _until_stopped(feed: FeedServer, stop: asyncio.Event, duration_s: floa
         task.cancel()
     for task in done:
         task.result()
+
+
+def _names(symbols: str, count: int | None) -> list[str]:
+    return symbol_list([name.strip() for name in symbols.split(",")], count)
 
 
 def _fail(what: str, error: Exception) -> NoReturn:

@@ -42,8 +42,6 @@ class Client:
 
     def send_frame(self, data: bytes) -> bool:
         """Queue a data frame; False if the client was too slow and is now being dropped."""
-        if self.closing:
-            return False
         if self._queued_bytes + len(data) > self._max_queue_bytes:
             self._queue.clear()
             self._queued_bytes = 0

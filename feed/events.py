@@ -53,27 +53,13 @@ Trade = StockTrade | CryptoTrade
 class Event(msgspec.Struct, gc=False):
     """One event with the moment it is due on the wire (`send_ms`, never before its own time in a live market).
 
-    `payload` is what is encoded: a trade, or the public fields of a played record. `correction` is REST's.
+    `payload` is what is encoded: the trade itself, or the public fields of a played record, whose `trade` is None
+    for quotes, bars and other kinds. `correction` is REST's.
     """
 
     send_ms: int
     ev: str
     symbol: str
     payload: Trade | dict[str, Any]
+    trade: Trade | None
     correction: int = 0
-
-
-def as_trade(event: Event) -> Trade | None:
-    """The event's trade, or None if it is a quote, a bar or another kind.
-
-    Raises:
-        msgspec.ValidationError: a played record calls itself a trade but lacks a trade's fields.
-    """
-    payload = event.payload
-    if not isinstance(payload, dict):
-        return payload
-    if event.ev == "T":
-        return msgspec.convert(payload, StockTrade)
-    if event.ev == "XT":
-        return msgspec.convert(payload, CryptoTrade)
-    return None

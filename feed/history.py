@@ -40,6 +40,7 @@ class History:
         self._announced: dict[tuple[Any, ...], tuple[int, int]] = {}
         self._newest_ns = 0
         self._added = 0
+        self._dropped = 0
         self._marks: deque[Place] = deque()  # newest time and number of rows added, once a second
         self.size = 0
 
@@ -73,11 +74,10 @@ class History:
         """Forget what is too old, and the oldest of what is too much; call it about once a second."""
         self._marks.append((self._newest_ns, self._added))
         oldest = self._newest_ns - self._max_age_ns
-        spare = self._added - self._max_trades
-        while self._marks and self._marks[0][1] <= spare:
-            oldest = max(oldest, self._marks.popleft()[0])
-        while self._marks and self._marks[0][0] < oldest:
-            self._marks.popleft()
+        surplus = self._added - self._max_trades
+        while self._marks and (self._dropped < surplus or self._marks[0][0] < oldest):
+            newest, self._dropped = self._marks.popleft()
+            oldest = max(oldest, newest + 1)
         self._forget(oldest)
 
     def _forget(self, before_ns: int) -> None:

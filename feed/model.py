@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from heapq import heappop, heappush
-from math import exp, sqrt
+from math import sqrt
 from operator import attrgetter
 from random import Random
 from typing import Final
 
 from feed.activity import STEP_MS, Activity
-from feed.events import CryptoTrade, Event, StockTrade
-from feed.shapes import MINUTES_LATE, ON_TIME, SHAPE_BITS, crypto_shapes, stock_shapes
-from feed.symbols import is_pair, profile
+from feed.events import Event
+from feed.listing import Listing
+from feed.shapes import MINUTES_LATE, SHAPE_BITS, crypto_shapes, stock_shapes
 
 DAY_MS: Final = 86_400_000
 IDS_A_MS: Final = 100  # first id = 100 x ms since midnight: a feed restarted later in the day never reuses an id
@@ -21,19 +21,19 @@ NOISE_BITS: Final = 16
 PAIR_RATE: Final = 45.0  # crypto trades a second and pair, as measured
 PAIR_SHARE: Final = 0.2
 BTC_SIGMA: Final = 1.5e-4  # log-price moves, per square root of a second
-OWN_SIGMA: Final = 2.0e-4
-BTC_PULL: Final = 1 / 3600  # a second: how fast a deviation from the base price fades
-OWN_PULL: Final = 1 / 1800
-BTC_LIMIT: Final = 0.25  # log-price bounds, far outside what the pull allows
-OWN_LIMIT: Final = 0.25
-MAX_GAP_MS: Final = 60_000
+BTC_PULL: Final = 1 / 3600  # a second
+BTC_LIMIT: Final = 0.25
+_PICK, _NOISE, _SHAPE = (1 << PICK_BITS) - 1, (1 << NOISE_BITS) - 1, (1 << SHAPE_BITS) - 1
+_SHAPE_AT: Final = PICK_BITS + NOISE_BITS
+_DRAWN: Final = _SHAPE_AT + SHAPE_BITS
 _send_ms = attrgetter("send_ms")
 
 
 class MarketModel:
     """Correlated symbols with a power law of activity, uneven seconds, odd lots and late TRF prints.
 
-    Time is passed in (ms since the epoch); nothing reads a clock. `rate` is trades a second over all symbols.
+    Time is passed in (ms since the epoch); nothing reads a clock. `rate` is trades a second over all symbols,
+    exact over each block of seconds; `burst` the busiest second's multiple of it, 1 for a steady stream.
     """
 
     def __init__(
@@ -46,19 +46,17 @@ class MarketModel:
         block_seconds: int = 60,
         burst: float = 10.0,
     ) -> None:
+        if rate <= 0:
+            raise ValueError(f"rate must be above 0 trades a second, got {rate}")
         rng = self._rng = Random(seed)
+        first = start_ms % DAY_MS * IDS_A_MS
         self._step_ms = start_ms
         self._activity = Activity(rng, rate, block_seconds, burst)
-        self._profiles = [profile(symbol, rng) for symbol in symbols]
-        self._shapes = stock_shapes(rng)
+        self._pick = _pick_table([Listing(symbol, rng, start_ms, first) for symbol in symbols], rate, rng)
+        self._stock_shapes = stock_shapes(rng)
         self._crypto_shapes = crypto_shapes(rng)
         self._noise = [rng.gauss(0.0, 1.0) for _ in range(1 << NOISE_BITS)]
-        self._pick = _pick_table(symbols, rate, rng)
         self._btc = 0.0
-        self._own = [0.0] * len(symbols)
-        self._last_ms = [start_ms] * len(symbols)
-        first = start_ms % DAY_MS * IDS_A_MS
-        self._ids = [first] * len(symbols)
         self._sequences = [first] * 4  # by tape
         self._ready: list[Event] = []
         self._late: list[tuple[int, int, Event]] = []
@@ -89,87 +87,56 @@ class MarketModel:
         """The trades that happen in the next 10 ms, ascending by event time `t`; do not mix with `advance`."""
         start = self._step_ms
         self._step_ms = start + STEP_MS
-        rng, profiles, pick, ids = self._rng, self._profiles, self._pick, self._ids
         count = self._activity.next_step()
-        self._move_btc(rng)
-        draw, price_of, events = rng.getrandbits, self._price, []
-        for byte in sorted(rng.randbytes(count)):
-            bits = draw(62)
-            index = pick[bits & ((1 << PICK_BITS) - 1)]
+        btc = self._move_btc()
+        draw, pick, noise = self._rng.getrandbits, self._pick, self._noise
+        stock, crypto, events = self._stock, self._crypto, []
+        for byte in sorted(self._rng.randbytes(count)):
+            bits = draw(_DRAWN)  # one draw for symbol, noise and shape: the generator is the dearest call here
+            listing = pick[bits & _PICK]
             ms = start + (byte * STEP_MS >> 8)
-            ids[index] += 1
-            price = price_of(index, ms, bits >> PICK_BITS)
-            shape = bits >> (PICK_BITS + NOISE_BITS) & ((1 << SHAPE_BITS) - 1)
-            if is_pair(profiles[index].symbol):
-                events.append(self._crypto(index, ms, price, shape))
-            else:
-                events.append(self._stock(index, ms, price, shape))
+            price = listing.price(ms, btc, noise[bits >> PICK_BITS & _NOISE])
+            make = crypto if listing.is_pair else stock
+            events.append(make(listing, ms, price, bits >> _SHAPE_AT & _SHAPE))
         return events
 
-    def _move_btc(self, rng: Random) -> None:
+    def _move_btc(self) -> float:
         seconds = STEP_MS / 1000
-        moved = self._btc * (1 - BTC_PULL * seconds) + rng.gauss(0.0, BTC_SIGMA * sqrt(seconds))
+        moved = self._btc * (1 - BTC_PULL * seconds) + self._rng.gauss(0.0, BTC_SIGMA * sqrt(seconds))
         self._btc = min(BTC_LIMIT, max(-BTC_LIMIT, moved))
+        return self._btc
 
-    def _price(self, index: int, ms: int, bits: int) -> float:
-        """The symbol's price in USD, its own part moved by the time since its last trade."""
-        gap = ms - self._last_ms[index]
-        own = self._own[index]
-        if gap > 0:
-            self._last_ms[index] = ms
-            seconds = min(gap, MAX_GAP_MS) / 1000
-            noise = self._noise[bits & ((1 << NOISE_BITS) - 1)]
-            own += noise * OWN_SIGMA * sqrt(seconds) - own * OWN_PULL * seconds
-            self._own[index] = own = min(OWN_LIMIT, max(-OWN_LIMIT, own))
-        known = self._profiles[index]
-        return known.base * exp(known.beta * self._btc + own)
+    def _stock(self, listing: Listing, ms: int, price: float, number: int) -> Event:
+        shape = self._stock_shapes[number]
+        sequences, tape = self._sequences, listing.tape
+        sequences[tape] = sequence = sequences[tape] + 1
+        trade = listing.stock_trade(ms, price, shape, sequence)
+        lateness = shape[-1]
+        return Event(ms + self._delay(lateness) if lateness else ms, "T", listing.symbol, trade, trade)
 
-    def _stock(self, index: int, ms: int, price: float, shape: int) -> Event:
-        venue, trf, lag, shares, exact, conditions, offset, lateness = self._shapes[shape]
-        known = self._profiles[index]
-        tape = known.tape
-        self._sequences[tape] += 1
-        trade = StockTrade(
-            known.symbol, venue, str(self._ids[index]), tape,
-            max(1, int(price * 100.0 + 0.5) * 100 + offset) / 10_000, shares, ms, self._sequences[tape],
-            conditions, exact, trf, None if trf is None else ms - lag,
-        )  # fmt: skip
-        send_ms = ms if lateness == ON_TIME else ms + self._delay(lateness)
-        return Event(send_ms, "T", known.symbol, trade)
+    def _crypto(self, listing: Listing, ms: int, price: float, number: int) -> Event:
+        shape = self._crypto_shapes[number]
+        trade = listing.crypto_trade(ms, price, shape)
+        return Event(ms + shape[-1], "XT", listing.symbol, trade, trade)
 
     def _delay(self, lateness: int) -> int:
         if lateness == MINUTES_LATE:
             return self._rng.randrange(10_000, 240_000)
         return min(10_000, 50 + int(self._rng.expovariate(1 / 1500)))
 
-    def _crypto(self, index: int, ms: int, price: float, shape: int) -> Event:
-        venue, size, side, offset, delay = self._crypto_shapes[shape]
-        symbol = self._profiles[index].symbol
-        received = ms + delay
-        trade = CryptoTrade(
-            symbol, round(price * (1.0 + offset), 2), ms, size, str(self._ids[index]), venue, side, received
-        )
-        return Event(received, "XT", symbol, trade)
 
-
-def _pick_table(symbols: list[str], rate: float, rng: Random) -> list[int]:
-    """Symbol indexes, each as often as its share of trades: pairs at their own rate, stocks by a power law."""
-    pairs = [index for index, symbol in enumerate(symbols) if is_pair(symbol)]
-    stocks = [index for index, symbol in enumerate(symbols) if not is_pair(symbol)]
+def _pick_table(listings: list[Listing], rate: float, rng: Random) -> list[Listing]:
+    """Listings, each as often as its share of trades: pairs at their own rate, stocks by a power law."""
+    pairs = [listing for listing in listings if listing.is_pair]
+    stocks = [listing for listing in listings if not listing.is_pair]
     rng.shuffle(stocks)
     share = min(PAIR_SHARE, PAIR_RATE * len(pairs) / rate) if stocks else 1.0
-    weights = dict.fromkeys(pairs, share / max(1, len(pairs)))
-    power = {index: (rank + 1) ** -0.9 for rank, index in enumerate(stocks)}
-    scale = (1.0 - share * bool(pairs)) / (sum(power.values()) or 1.0)
-    weights |= {index: weight * scale for index, weight in power.items()}
-    size = 1 << PICK_BITS
-    table = [index for index, weight in weights.items() for _ in range(max(1, round(weight * size)))]
-    busiest = max(weights, key=weights.__getitem__)
-    return table + [busiest] * (size - len(table)) if len(table) < size else _thin(table, busiest, size)
-
-
-def _thin(table: list[int], busiest: int, size: int) -> list[int]:
-    """Cut the table to its size at the busiest symbol's expense, which spares those with a single place."""
-    surplus = len(table) - size
-    first = table.index(busiest)
-    return table[:first] + table[first + surplus :]
+    power = [(rank + 1) ** -0.9 for rank in range(len(stocks))]
+    weights = [share / len(pairs) for _ in pairs]
+    whole = sum(power)
+    weights += [weight / whole * (1.0 - share) for weight in power]
+    places = [max(1, round(weight * (1 << PICK_BITS))) for weight in weights]
+    # The busiest takes up what rounding left over; those with a single place keep it.
+    places[places.index(max(places))] += (1 << PICK_BITS) - sum(places)
+    ordered = pairs + stocks
+    return [listing for listing, number in zip(ordered, places, strict=True) for _ in range(number)]

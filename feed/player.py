@@ -12,13 +12,14 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from feed.events import CLUSTER_OF, Event
+from feed.events import CLUSTER_OF, CryptoTrade, Event, StockTrade, Trade
 from feed.model import DAY_MS
 
 log = structlog.get_logger()
 _BAR_TIMES: Final = ("s", "e")
 _TIMES: Final = ("t", "r", "trft", "pt")
 _BARS: Final = frozenset({"A", "AM", "XA", "XAS"})
+_TRADES: Final[dict[str, type[StockTrade | CryptoTrade]]] = {"T": StockTrade, "XT": CryptoTrade}
 Record = dict[str, Any]
 
 
@@ -55,20 +56,20 @@ class Player:
         return due
 
     def _streams(self, paths: list[Path]) -> list[Iterator[Event]]:
-        opened: list[tuple[int, Iterator[Record]]] = []
+        opened: list[tuple[int, Path, Iterator[Record]]] = []
         for path in paths:
             records = _records(path)
             first = next(records, None)
             if first is None:
                 raise PlayError(f"{path} holds no events")
-            opened.append((_time_of(first), chain((first,), records)))
+            opened.append((_time_of(first), path, chain((first,), records)))
         first_of_day: dict[int, int] = {}
-        for first_ms, _ in opened:
+        for first_ms, _, _ in opened:
             day = first_ms // DAY_MS
             first_of_day[day] = min(first_ms, first_of_day.get(day, first_ms))
-        return [self._shifted(records, first_of_day[first_ms // DAY_MS]) for first_ms, records in opened]
+        return [self._shifted(path, records, first_of_day[first_ms // DAY_MS]) for first_ms, path, records in opened]
 
-    def _shifted(self, records: Iterator[Record], origin_ms: int) -> Iterator[Event]:
+    def _shifted(self, path: Path, records: Iterator[Record], origin_ms: int) -> Iterator[Event]:
         for record in records:
             channel = record["ev"]
             payload = {name: value for name, value in record.items() if not name.startswith("_")}
@@ -76,7 +77,8 @@ class Player:
                 if name in payload:
                     payload[name] = self._start_ms + int((payload[name] - origin_ms) / self._speed)
             symbol = record.get("sym") or record.get("pair") or record.get("T") or ""
-            yield Event(_time_of(payload), channel, symbol, payload, record.get("_corr", 0))
+            trade = _trade(channel, payload, path)
+            yield Event(_time_of(payload), channel, symbol, payload, trade, record.get("_corr", 0))
 
 
 def _records(path: Path) -> Iterator[Record]:
@@ -100,6 +102,17 @@ def _record(line: bytes, place: str) -> Record:
     if not isinstance(record.get("e" if record["ev"] in _BARS else "t"), int):
         raise PlayError(f"{place}: the event has no time")
     return record
+
+
+def _trade(channel: str, payload: Record, path: Path) -> Trade | None:
+    """The record as a trade, None if it is a quote, a bar or another kind."""
+    if channel not in _TRADES:
+        return None
+    try:
+        # Crypto ids are documented as integers and seen as strings.
+        return msgspec.convert({**payload, "i": str(payload.get("i", ""))}, _TRADES[channel])
+    except msgspec.ValidationError as error:
+        raise PlayError(f"{path}: {error} in {payload}") from error
 
 
 def _time_of(record: Record) -> int:

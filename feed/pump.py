@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from feed.events import Event, as_trade
+from feed.events import Event
 from feed.history import History
 from feed.hub import Hub
 from feed.ledger import Ledger
@@ -38,7 +38,7 @@ class Pump:
         self._history = history
         self._ledger = ledger
         self._now_ms = now_ms
-        self.behind_ms = 0
+        self.last_tick_ms = 0
 
     def tick(self) -> None:
         """Send everything due by now."""
@@ -46,12 +46,12 @@ class Pump:
         events = self._market.advance(now)
         add_history, add_ledger = self._history.add, self._ledger.add
         for event in events:
-            trade = as_trade(event)
+            trade = event.trade
             if trade is not None:
                 add_ledger(trade, event.correction)
                 add_history(trade, event.correction)
         self._hub.publish(events)
-        self.behind_ms = self._now_ms() - now
+        self.last_tick_ms = self._now_ms() - now
 
     def tidy(self) -> None:
         """Flush the ledger and trim the history."""
@@ -67,4 +67,4 @@ class Pump:
             if loop.time() >= next_tidy:
                 self.tidy()
                 next_tidy = loop.time() + HOUSEKEEPING_S
-            await asyncio.sleep(max(0.0, (tick_ms - self.behind_ms) / 1000))
+            await asyncio.sleep(max(0.0, (tick_ms - self.last_tick_ms) / 1000))

@@ -46,7 +46,7 @@ class FeedServer:
         self._rest = Rest(self.history, self.ledger, faults, self._accepts, self.health)
         self.pump = Pump(market or _market(settings), self.hub, self.history, self.ledger)
         self._ws: Server | None = None
-        self._http = _HttpServer(uvicorn.Config(self._rest.app(), log_config=None, access_log=False, lifespan="off"))
+        self._http = _HttpServer(_http_config(self._rest))
         self._http_task: asyncio.Task[None] | None = None
         self._pump_task: asyncio.Task[None] | None = None
         self.ws_port = 0
@@ -80,14 +80,15 @@ class FeedServer:
         return f"http://{self._settings.host}:{self.rest_port}"
 
     def health(self) -> dict[str, Any]:
-        """State and load of the feed; `behind_ms` is how long the last tick took."""
+        """State and load of the feed; `last_tick_ms` is how long it took to send what was last due."""
+        running = self._pump_task is not None and not self._pump_task.done()
         return {
-            "status": "ok",
+            "status": "ok" if running else "stopped",
             "clients": len(self.hub),
             "trades_sent": self.ledger.total,
             "trades_in_history": self.history.size,
             "slow_consumers": self.hub.slow_consumers,
-            "behind_ms": self.pump.behind_ms,
+            "last_tick_ms": self.pump.last_tick_ms,
         }
 
     async def _start(self, host: str, ws_port: int, rest_port: int) -> None:
@@ -140,6 +141,10 @@ class _HttpServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave the signal handlers alone."""
         yield
+
+
+def _http_config(rest: Rest) -> uvicorn.Config:
+    return uvicorn.Config(rest.app(), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
 
 
 def _cluster(request: Request | None) -> str:

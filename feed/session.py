@@ -39,6 +39,7 @@ class Sessions:
         try:
             await self._talk(client)
         except CloseConnection as close:
+            self._hub.remove(client)
             client.finish(close)
             await writer
         except ConnectionClosed:

@@ -10,6 +10,8 @@ import msgspec
 
 DEFAULT_SYMBOLS: Final = ("BTDR", "CAN", "CIFR", "CLSK", "CORZ", "HIVE", "HUT", "MARA", "RIOT", "BTC-USD")
 MAX_SYMBOLS: Final = 10_000
+PAIR_SIGMA: Final = 2.0e-5  # a pair is close to the common factor itself
+STOCK_SIGMA: Final = 1.5e-4
 # Start price in USD and beta to BTC; everything else is drawn from the seed.
 _KNOWN: Final = {
     "BTC-USD": (65_000.0, 1.0),
@@ -26,12 +28,16 @@ _KNOWN: Final = {
 
 
 class Profile(msgspec.Struct, frozen=True):
-    """What stays the same for a symbol: `base` price (USD) it reverts to, `beta` to the BTC factor, tape."""
+    """What stays the same for a symbol: `base` price (USD) it reverts to, `beta` to the BTC factor, tape.
+
+    `sigma` is how far its own log-price wanders, per square root of a second.
+    """
 
     symbol: str
     base: float
     beta: float
     tape: int
+    sigma: float
 
 
 def is_pair(symbol: str) -> bool:
@@ -74,4 +80,4 @@ def profile(symbol: str, rng: Random) -> Profile:
     drawn = (round(min(900.0, max(2.0, rng.lognormvariate(3.6, 1.0))), 2), rng.uniform(0.0, 0.6))
     tape = rng.choice((1, 1, 2, 3, 3))
     base, beta = _KNOWN.get(symbol, drawn)
-    return Profile(symbol, base, beta, tape)
+    return Profile(symbol, base, beta, tape, PAIR_SIGMA if is_pair(symbol) else STOCK_SIGMA)
