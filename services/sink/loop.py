@@ -24,6 +24,7 @@ from services.sink.settings import SinkSettings
 
 FETCH = 10_000
 WAIT_S = 0.1
+FLYING_S = 0.005
 QUIET_S = 1.0  # positions without rows move this often
 LAST_WRITE_S = 8.0
 log = structlog.stdlib.get_logger()
@@ -78,8 +79,10 @@ class Sink:
         if self._intake.batch.rows >= self._settings.batch_rows:
             return self._hold()
         early = self._due - time.monotonic()
-        if early > 0.001:  # the batch goes out later: let it fill until then
+        if early > 0:  # the batch goes out later: let it fill until then
             return list(self._consumer.consume(FETCH, min(early, WAIT_S)))
+        if self._intake.batch.rows:  # it goes out now, or as soon as the one in flight is through
+            return list(self._consumer.consume(FETCH, 0 if self._writing is None else FLYING_S))
         first = self._consumer.poll(WAIT_S)
         return [] if first is None else [first, *self._consumer.consume(FETCH - 1, 0)]
 

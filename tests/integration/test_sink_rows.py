@@ -118,15 +118,15 @@ def test_an_aggregate_whose_only_ratio_was_cancelled_goes(bench: Bench) -> None:
 
 
 def test_unreadable_records_become_dead_letters_and_the_stream_goes_on(bench: Bench) -> None:
-    good = ratio(3)
+    good = ratio(5)
     bad: list[tuple[bytes, bytes | None]] = [
         (b"{", b"ratio"),
         (b'{"kind":"clock","ts":1,"epoch":1}', b"ratio"),
         (msgspec.json.encode(ratio(0, symbol="ELEVENCHARS")), b"ratio"),
         (msgspec.json.encode(ratio(1, id="a\0b")), b"ratio"),
-        (msgspec.json.encode(ratio(1, ts=17)), b"ratio"),
-        (msgspec.json.encode(ratio(1, id="x" * 3_000)), b"ratio"),
-        (msgspec.json.encode(ratio(1, exchange=2**31)), b"ratio"),
+        (msgspec.json.encode(ratio(2, ts=17)), b"ratio"),
+        (msgspec.json.encode(ratio(3, id="x" * 3_000)), b"ratio"),
+        (msgspec.json.encode(ratio(4, exchange=2**31)), b"ratio"),
         (b"[" * 100_000, b"ratio"),
         (b"\xff\xfe", None),
         (b"", None),
@@ -138,7 +138,7 @@ def test_unreadable_records_become_dead_letters_and_the_stream_goes_on(bench: Be
     bench.send(bench.topics.candles("stocks", "1m"), msgspec.json.encode(candle(0)), b"candle")
     with bench.sink() as sink:
         bench.wait_positions()
-    assert bench.rows("SELECT trade_id FROM ratio_ticks_live") == [("t3",)]
+    assert bench.rows("SELECT trade_id FROM ratio_ticks_live") == [("t5",)]
     letters = [
         msgspec.json.decode(v, type=DeadLetter) for v in read_all(bench.kafka, bench.topics.dead_letters("sink"))
     ]
