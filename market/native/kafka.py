@@ -38,6 +38,9 @@ def broker_properties(listeners: str, advertised: str, controller: str) -> dict[
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "listeners": listeners,
         "advertised.listeners": advertised,
+        # After kill -9 the node waits for its own former session to end: 9 s by default.
+        "broker.session.timeout.ms": "3000",
+        "broker.heartbeat.interval.ms": "500",
         "auto.create.topics.enable": "false",
         "group.initial.rebalance.delay.ms": "0",
         "offsets.topic.replication.factor": "1",

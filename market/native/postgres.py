@@ -1,6 +1,7 @@
 """One PostgreSQL server as a child process on loopback, its data kept in a directory."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -14,7 +15,7 @@ import structlog
 
 from market.native.pgbin import Binaries, find_binaries
 from market.native.ports import LOOPBACK, choose_port, is_free
-from market.native.process import Account, Child, NativeError
+from market.native.process import Account, Child, NativeError, alive
 from market.native.unprivileged import reachable_binaries, reachable_data_dir, server_account
 
 USUAL_PORT = 5432
@@ -130,12 +131,14 @@ class PostgresServer:
 
     def _initialise(self, binaries: Binaries, account: Account | None) -> None:
         """Run initdb beside the final place, then rename: an interrupted start leaves no half cluster."""
-        half = self.data_dir / f"cluster.{os.getpid()}"
+        half = self.data_dir / "cluster.new"
+        shutil.rmtree(half, ignore_errors=True)
         half.mkdir(mode=0o700)
         if account is not None:
             os.chown(half, account.uid, account.gid)
         command = [str(binaries.directory / "initdb"), "-D", str(half), "-U", SUPERUSER, "-E", "UTF8"]
-        command += ["--locale=C", "--auth=trust", "--no-sync"]  # the default pg_hba.conf lets in loopback only
+        command += ["--locale=C", "--auth=trust"]  # the pg_hba.conf it writes lets in loopback only
+        command += ["--no-sync"] if self._settings.get("fsync") == "off" else []
         done = subprocess.run(
             command,
             stdout=subprocess.PIPE,
@@ -204,6 +207,7 @@ class PostgresServer:
         """The pid in the cluster's lock file, if a PostgreSQL has it now."""
         try:
             pid = int((self._cluster / "postmaster.pid").read_text().split("\n", 1)[0])
-            return pid if psutil.Process(pid).name().startswith("postgres") else None
+            process = psutil.Process(pid)
+            return pid if process.name().startswith("postgres") and alive(process) else None
         except (OSError, ValueError, psutil.Error):
             return None

@@ -49,6 +49,14 @@ def _die_with_parent(parent: int, death_signal: int) -> Callable[[], None] | Non
     return in_child
 
 
+def alive(process: psutil.Process) -> bool:
+    """Whether it still runs; one that has ended and was not yet collected by its parent (a zombie) does not."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def log_tail(log: Path, lines: int = 20) -> str:
     """The last lines of a log file, or a note that there is none."""
     try:
@@ -91,6 +99,7 @@ class Child:
     ) -> "Child":
         """Start a command; `env` is added to this process's own. Raises NativeError if it cannot be executed."""
         output = _open_log(log)
+        log_start = os.fstat(output).st_size
 
         def fork() -> "subprocess.Popen[bytes]":
             return subprocess.Popen(
@@ -109,7 +118,7 @@ class Child:
             )
 
         try:
-            return cls(name, log, _forker.submit(fork).result(), os.fstat(output).st_size)
+            return cls(name, log, _forker.submit(fork).result(), log_start)
         except OSError as error:
             raise NativeError(f"{name}: cannot execute {command[0]}: {error}") from error
         finally:
@@ -169,7 +178,9 @@ class Child:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         self.popen.wait()
-        psutil.wait_procs(doomed, timeout=10)
+        deadline = time.monotonic() + 10
+        while any(alive(process) for process in doomed) and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def pause(self) -> None:
         """SIGSTOP the process and its children: alive, their sockets open, but not answering."""
