@@ -1,0 +1,82 @@
+"""Every topic as a reader needs to know it; the AsyncAPI document and docs/topics.md are made from this list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from marketdata.records import Candle, Clock, DeadLetter, Gap, LateTrade, Progress, Ratio, Record, Reference, Trade
+from marketdata.topics import MARKETS, Topics
+
+_NAMES: Final = Topics("{namespace}")
+_SYMBOL: Final = "symbol"
+HEADERED: Final = (Clock, Trade, Reference, Ratio)
+"""The records that stand on a topic of several kinds: their ``kind`` is in a header too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One topic, or one for each interval or service.
+
+    ``address`` is the name with {namespace} and other parameters; ``key`` names the field that keys its records
+    (a clock has no key); ``source`` is the address of the topic it is derived from, if it is, and ``src`` what the
+    source offset and n stand for.
+    """
+
+    name: str
+    address: str
+    records: tuple[type[Record], ...]
+    key: str
+    writer: str
+    summary: str
+    by_symbol: bool = True
+    source: str | None = None
+    src: str | None = None
+
+
+def _market(market: str) -> tuple[Channel, ...]:
+    stocks = market == "stocks"
+    label = market.capitalize()
+    source = _NAMES.ratios if stocks else _NAMES.trades(market)
+    return (
+        Channel(
+            f"trades{label}", _NAMES.trades(market), (Trade, Clock, Reference) if stocks else (Trade, Clock), _SYMBOL,
+            "ingest",
+            "Every trade with the clocks; BTC-USD trades copied into every partition, as references." if stocks
+            else "Every trade of the crypto pairs, with the clocks.",
+        ),
+        Channel(
+            f"candles{label}", _NAMES.candles(market, "{interval}"), (Candle,), _SYMBOL, "aggregator",
+            "Finished candles and their revisions" + (", price and ratio in one record." if stocks else "."),
+            source=source, src="the clock that published it; n counts that clock's candles of the interval",
+        ),
+        Channel(
+            f"candlesProgress{label}", _NAMES.progress(market), (Progress,), "interval", "aggregator",
+            "Up to where each interval is complete, in each partition.",
+            source=source, src="the clock that completed it; n counts the intervals",
+        ),
+        Channel(
+            f"tradesLate{label}", _NAMES.late(market), (LateTrade,), _SYMBOL, "aggregator",
+            "Trades, cancels and corrections that no open candle can take.",
+            source=source, src="the trade; n is 0",
+        ),
+    )  # fmt: skip
+
+
+CHANNELS: Final[tuple[Channel, ...]] = (
+    *(channel for market in MARKETS for channel in _market(market)),
+    Channel(
+        "ratios", _NAMES.ratios, (Ratio, Clock, Reference), _SYMBOL, "ratio",
+        "Each stock trade joined with the last BTC trade at or before it; clocks and references passed on.",
+        source=_NAMES.trades("stocks"), src="the record of trades.stocks; n is 0",
+    ),
+    Channel(
+        "feedGaps", _NAMES.gaps, (Gap,), "cluster", "ingest",
+        "Stretches of the feed that were not received, again with each new status.", by_symbol=False,
+    ),
+    Channel(
+        "deadLetters", _NAMES.dead_letters("{service}"), (DeadLetter,), "that of the unreadable record, if any",
+        "the service named", "What a service could not read. A restart may write one again: topic, partition and "
+        "offset tell which.", by_symbol=False,
+    ),
+)  # fmt: skip
