@@ -44,7 +44,8 @@ class FeedServer:
         self.ledger = Ledger(settings.ledger)
         self._sessions = Sessions(settings, self.hub, faults, self._accepts)
         self._rest = Rest(self.history, self.ledger, faults, self._accepts, self.health)
-        self.pump = Pump(market or _market(settings), self.hub, self.history, self.ledger)
+        self._market = market
+        self._pump: Pump | None = None
         self._ws: Server | None = None
         self._http = _HttpServer(_http_config(self._rest))
         self._http_task: asyncio.Task[None] | None = None
@@ -88,19 +89,27 @@ class FeedServer:
             "trades_sent": self.ledger.total,
             "trades_in_history": self.history.size,
             "slow_consumers": self.hub.slow_consumers,
-            "last_tick_ms": self.pump.last_tick_ms,
+            "last_tick_ms": self._pump.last_tick_ms if self._pump is not None else 0,
         }
 
     async def _start(self, host: str, ws_port: int, rest_port: int) -> None:
         self._ws = await serve(
-            self._on_client, host, ws_port, process_request=_check_path, compression=None, server_header=None
+            self._on_client,
+            host,
+            ws_port,
+            process_request=_check_path,
+            compression=None,
+            server_header=None,
+            close_timeout=self._settings.close_grace_s,
         )
         self.ws_port = next(iter(self._ws.sockets)).getsockname()[1]
         listener = socket.create_server((host, rest_port))
         self.rest_port = listener.getsockname()[1]
         self._http_task = asyncio.create_task(self._http.serve(sockets=[listener]))
         await self._http.ready.wait()
-        self._pump_task = asyncio.create_task(self.pump.run(self._settings.tick_ms))
+        # Only now, so that a market's first event is due when clients can already connect.
+        self._pump = Pump(self._market or _market(self._settings), self.hub, self.history, self.ledger)
+        self._pump_task = asyncio.create_task(self._pump.run(self._settings.tick_ms))
 
     async def _stop(self) -> None:
         if self._pump_task is not None:

@@ -130,10 +130,7 @@ def test_miners_follow_bitcoin() -> None:
             if event.trade:
                 series[event.symbol][event.trade.t // 10_000] = event.trade.p
     both = sorted(series["BTC-USD"].keys() & series["MARA"].keys())
-    moves = {
-        name: [log(prices[b] / prices[a]) for a, b in pairwise(both)]
-        for name, prices in series.items()
-    }
+    moves = {name: [log(prices[b] / prices[a]) for a, b in pairwise(both)] for name, prices in series.items()}
     assert correlation(moves["BTC-USD"], moves["MARA"]) > 0.7
 
 
