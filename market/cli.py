@@ -34,7 +34,7 @@ from market.stack import (
 )
 from marketdata.topics import Topics
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 DataDir = Annotated[Path, typer.Option(envvar="MARKET_DATA", help="where data, logs and state are kept")]
 DEFAULT_DATA = Path(".data")
 

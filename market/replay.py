@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import psycopg
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from psycopg import sql
 
 from market.export import export_topics
 from market.stack import Options, Say, Servers, Services, StackError
 from marketdata.topics import DEFAULT_INTERVALS, MARKETS, Topics
-from streaming.tails import read_tails
+from streaming.tails import TailError, read_tails
 
 POLL_S = 0.5
 Place = tuple[str, int]
@@ -67,7 +67,7 @@ class Replay:
     def _wait(self) -> None:
         last, moved, said = None, time.monotonic(), 0.0
         while True:
-            progress = self._progress()
+            progress = self._try_progress()
             if progress != last:
                 last, moved = progress, time.monotonic()
             if progress.done:
@@ -80,6 +80,13 @@ class Replay:
                 self._say(str(progress))
                 said = time.monotonic()
             time.sleep(POLL_S)
+
+    def _try_progress(self) -> Progress:
+        """The progress; "nothing yet" while the broker still places the new topics."""
+        try:
+            return self._progress()
+        except (KafkaException, TailError):
+            return Progress(logged=False, ratios=0, candles=0, rows=0)
 
     def _progress(self) -> Progress:
         topics = self._options.topics

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from marketdata.topics import TopicSpec
@@ -34,7 +35,32 @@ def ensure_topics(bootstrap: str, specs: Iterable[TopicSpec], *, replication: in
     if missing:
         for future in admin.create_topics(missing, request_timeout=TIMEOUT_S).values():
             _created(future)
+        _await_leaders(bootstrap, [(s.name, p) for s in wanted.values() for p in range(s.partitions)])
     check_partitions(bootstrap, {s.name: s.partitions for s in wanted.values()})
+
+
+def _await_leaders(bootstrap: str, places: list[tuple[str, int]]) -> None:
+    """Wait until each new partition can be read: the broker places them after it has answered."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "topics", "log_level": 2})
+    deadline = time.monotonic() + TIMEOUT_S
+    try:
+        for place in places:
+            await_bounds(consumer, place, deadline)
+    finally:
+        consumer.close()
+
+
+def await_bounds(consumer: Consumer, place: tuple[str, int], deadline: float) -> tuple[int, int]:
+    """(first offset, end) of a partition, asked again until ``deadline`` while the broker is still placing it."""
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(TopicPartition(*place), timeout=5)
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return low, high
 
 
 def _created(future: object) -> None:

@@ -39,6 +39,30 @@ Recover = Callable[[set[tuple[str, int]]], Awaitable[dict[tuple[str, int], int]]
 """Given the assigned partitions of the input topics, restores each and says at which offset to read on."""
 
 
+class RunThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """The thread that reads. Each run carries the generation of the last seek made before it was read.
+
+    Reading and seeking both happen here, each in one step, so a run is from before a seek or from after it, never
+    in doubt: a fetch that was under way during a rebalance can bring either.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.logger = driver.logger  # else it would be named after this module, whose lines are shown
+        self.generation = 0
+        super().__init__(*args, **kwargs)
+
+    async def _fetch_records(self, *args: Any, **kwargs: Any) -> dict[TP, list[Run]]:
+        records = await super()._fetch_records(*args, **kwargs)
+        return {tp: [Run(tp.topic, tp.partition, self.generation, found)] for tp, found in records.items() if found}
+
+    async def seek_all(self, positions: dict[TP, int], generation: int) -> None:
+        """Read on at ``positions``; all that is read from here on belongs to ``generation``."""
+        consumer = self._ensure_consumer()
+        for tp, offset in positions.items():
+            consumer.seek(tp, offset)
+        self.generation = generation
+
+
 class RunConsumer(driver.Consumer):  # type: ignore[misc]
     """The aiokafka driver's consumer, handing out runs and seeking to recovered positions.
 
@@ -49,24 +73,27 @@ class RunConsumer(driver.Consumer):  # type: ignore[misc]
     inputs: frozenset[str]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.logger = driver.logger
         self.generation = 0
         self.unfinished_records = 0
         self._pending_runs: dict[TP, deque[int]] = defaultdict(deque)
+        self._seeking = asyncio.Lock()
         super().__init__(*args, **kwargs)
+
+    def _new_consumer_thread(self) -> RunThread:
+        return RunThread(self, loop=self.loop, beacon=self.beacon)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> dict[TP, list[Run]]:  # noqa: ASYNC109
         while self.unfinished_records > MAX_UNFINISHED_RECORDS and self.flow_active:  # noqa: ASYNC110 - runs finish often
             await asyncio.sleep(0.002)
-        generation = self.generation
-        records = await super()._getmany(active_partitions, timeout)
-        if not records or generation != self.generation:
-            return {}
-        return {tp: [Run(tp.topic, tp.partition, generation, found)] for tp, found in records.items() if found}
+        runs: dict[TP, list[Run]] = await super()._getmany(active_partitions, timeout)
+        return {tp: found for tp, found in runs.items() if found[0].generation == self.generation}
 
     def _to_message(self, tp: TP, run: Run) -> ConsumerMessage:
         last = run.records[-1]
-        self._pending_runs[tp].append(last.offset)
-        self.unfinished_records += len(run.records)
+        if run.generation == self.generation:
+            self._pending_runs[tp].append(last.offset)
+            self.unfinished_records += len(run.records)
         return ConsumerMessage(
             tp.topic,
             tp.partition,
@@ -97,21 +124,30 @@ class RunConsumer(driver.Consumer):  # type: ignore[misc]
             committable = offset + 1
         return committable
 
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Recover also where nothing is assigned, so that what we had is dropped: Faust does not seek then."""
+        await super().on_partitions_assigned(assigned, generation_id)
+        if not assigned:
+            await self.perform_seek()
+
     async def perform_seek(self) -> None:
-        """Recover every assigned partition and read on from where it stands; old runs are outdated at once."""
-        self.generation += 1
-        self.unfinished_records = 0
-        self._pending_runs.clear()
-        assigned = {(tp.topic, tp.partition) for tp in self.assignment() if tp.topic in self.inputs}
-        positions = await self.recover(assigned)
-        for (topic, partition), offset in positions.items():
-            tp = TP(topic, partition)
-            self._acked[tp].clear()
-            self._acked_index[tp].clear()
-            await self._seek(tp, offset)
-            # Faust keeps None for "nothing read yet": 0 would make it drop the first record.
-            self._read_offset[tp] = offset or None
-            self._committed_offset[tp] = offset or None
+        """Recover every assigned partition and read on from where it stands; old runs are outdated at once.
+
+        One at a time: two of Faust's tasks ask for it, and an old assignment must not be recovered over a new one.
+        """
+        async with self._seeking:
+            self.generation += 1
+            self.unfinished_records = 0
+            self._pending_runs.clear()
+            assigned = {(tp.topic, tp.partition) for tp in self.assignment() if tp.topic in self.inputs}
+            recovered = await self.recover(assigned)
+            positions = {TP(topic, partition): offset for (topic, partition), offset in recovered.items()}
+            for tp, offset in positions.items():
+                self._acked[tp].clear()
+                self._acked_index[tp].clear()
+                self._read_offset[tp] = None  # Faust drops what is below it: whatever we read is to be seen
+                self._committed_offset[tp] = offset or None
+            await self._thread.call_thread(self._thread.seek_all, positions, self.generation)
 
 
 def transport_for(recover: Recover, inputs: frozenset[str]) -> type[Any]:

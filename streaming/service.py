@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+from typing import Any
 
 import faust
 import structlog
 import uvloop
 
-from streaming.admin import check_partitions
+from streaming.admin import PartitionMismatchError, check_partitions
+from streaming.fatal import die
 from streaming.logs import configure_logs
 from streaming.ops import Health, OpsServer
 from streaming.settings import ServiceSettings
@@ -23,7 +25,11 @@ SWITCH_INTERVAL_S = 0.0002
 
 
 class _Worker(faust.Worker):  # type: ignore[misc]
-    """Faust's worker, with logging left as configured here."""
+    """Faust's worker, with logging and the terminal left as they are."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, quiet=True, **options)
+        self.spinner = None  # even a quiet one writes cursor codes to stdout
 
     def _setup_logging(self) -> None:
         """Faust would replace the handlers and the standard streams."""
@@ -32,7 +38,10 @@ class _Worker(faust.Worker):  # type: ignore[misc]
 def run_stages(settings: ServiceSettings, service: str, stages: tuple[Stage, ...]) -> None:
     """Run ``stages`` until SIGTERM or SIGINT; returns when what was in hand is delivered."""
     configure_logs(service, settings.log_level, settings.log_format)
-    check_partitions(settings.kafka_bootstrap_servers, _wanted(settings, stages))
+    try:
+        check_partitions(settings.kafka_bootstrap_servers, _wanted(settings, stages))
+    except PartitionMismatchError as error:
+        die(str(error), service=service)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -45,7 +54,7 @@ def run_stages(settings: ServiceSettings, service: str, stages: tuple[Stage, ...
     log.info("started", inputs=[s.input for s in stages], metrics_port=ops.port)
     gc.freeze()
     try:
-        _Worker(worker.app, loop=loop, quiet=True).execute_from_commandline()
+        _Worker(worker.app, loop=loop).execute_from_commandline()
     finally:
         left = worker.producer.flush(10)
         log.info("stopped", undelivered=left)

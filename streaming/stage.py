@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import faust
@@ -27,6 +27,7 @@ from streaming.tails import read_tails
 
 log = structlog.stdlib.get_logger()
 BEGINNING = 0
+DELIVERIES_EVERY_S = 0.005
 
 
 class UnreadableError(ValueError):
@@ -65,7 +66,11 @@ class Partition:
     emitter: Emitter
     processor: Processor
     position: int = BEGINNING
-    progressed_at: float = field(default_factory=time.monotonic)
+
+
+class _App(faust.App):  # type: ignore[misc]
+    def _create_directories(self) -> None:
+        """Faust's folders are for its tables, and there are none: a read-only file system will do."""
 
 
 class StageWorker:
@@ -81,7 +86,7 @@ class StageWorker:
         self.app = self._make_app()
 
     def _make_app(self) -> Any:
-        app = faust.App(
+        app = _App(
             self._settings.group(self._service),
             broker=f"aiokafka://{self._settings.kafka_bootstrap_servers.replace(',', ';')}",
             autodiscover=False,
@@ -103,7 +108,7 @@ class StageWorker:
         for stage in self._stages.values():
             topic = app.topic(stage.input, value_type=None, value_serializer="raw", key_serializer="raw")
             app.agent(topic, name=f"{self._service}-{stage.name}", concurrency=1)(self._agent)
-        app.timer(0.005, on_leader=False)(self._serve_deliveries)
+        app.task(self._serve_deliveries)
         return app
 
     async def _agent(self, stream: Any) -> None:
@@ -142,26 +147,37 @@ class StageWorker:
             try:
                 process(offset, record.value, now)
             except UnreadableError as error:
-                self._dead_letter(run, record, str(error), now)
+                self._dead_letter(run, record, str(error), now, ticket)
             position = offset + 1
         partition.position = position
-        partition.progressed_at = time.monotonic()
         ticket.processed()
         self.producer.poll(0)
         metrics.RECORDS.labels(partition.stage.name).inc(size)
         metrics.RUNS.labels(partition.stage.name).inc()
         metrics.BUSY.labels(partition.stage.name).inc(time.perf_counter() - started)
 
-    def _dead_letter(self, run: Run, record: Any, reason: str, now: int) -> None:
+    def _dead_letter(self, run: Run, record: Any, reason: str, now: int, ticket: Ticket) -> None:
         metrics.DEAD_LETTERS.labels(self._service).inc()
         letter = DeadLetter(service=self._service, reason=reason, raw=record.value or b"", ts=now,
                             topic=run.topic, partition=run.partition, offset=record.offset)  # fmt: skip
-        produce(self.producer, self._settings.topics.dead_letters(self._service), encode(letter), record.key, 0)
+        topic = self._settings.topics.dead_letters(self._service)
+        ticket.pending += 1  # the run is not finished before its dead letters are delivered
+        produce(self.producer, topic, encode(letter), record.key, 0, on_delivery=ticket.delivered)
 
     async def _serve_deliveries(self) -> None:
-        self.producer.poll(0)
+        """Have deliveries reported while no run comes. (Faust's own timer would warn of each run longer than it.)"""
+        while True:
+            self.producer.poll(0)
+            await asyncio.sleep(DELIVERIES_EVERY_S)
 
     async def _recover(self, assigned: set[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        try:
+            return await self._take_over(assigned)
+        except Exception as error:  # Faust would only warn of it in one of the places it seeks from
+            log.exception("partitions could not be taken over")
+            die("partitions could not be taken over", error=repr(error), service=self._service)
+
+    async def _take_over(self, assigned: set[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """Keep what is still ours, drop what is not, begin what is new; suppress by fresh tails.
 
         A kept state is a function of the log up to its position, whoever else wrote meanwhile, so it stays good.

@@ -30,6 +30,7 @@ class Watchdog:
         self._admin = AdminClient({"bootstrap.servers": bootstrap})
         self._stall_timeout = stall_timeout_s
         self._lag: dict[tuple[str, int], int] = {}
+        self._behind: dict[tuple[str, int], tuple[int, float]] = {}  # position, and since when it stands there
         self._ready = False
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
@@ -50,6 +51,7 @@ class Watchdog:
                 self._measure()
             except KafkaException as error:
                 log.warning("the end of the log is out of reach", error=str(error), action="asked again in 2 s")
+                self._behind.clear()
                 continue
             if stalled := self._stalled():
                 die("the position stands still while there is something to read", partitions=stalled)
@@ -57,13 +59,19 @@ class Watchdog:
     def _measure(self) -> None:
         partitions = dict(self._worker.partitions)
         self._ready = self._ready or self._worker.joined
+        self._behind = {key: since for key, since in self._behind.items() if key in partitions}
         wanted = {TopicPartition(topic, p): OffsetSpec.latest() for topic, p in partitions}
         if not wanted:
             self._lag = {}
             return
         for place, future in self._admin.list_offsets(wanted, request_timeout=10).items():
             key = (place.topic, place.partition)
-            self._lag[key] = max(0, future.result().offset - partitions[key].position)
+            position = partitions[key].position
+            self._lag[key] = max(0, future.result().offset - position)
+            if not self._lag[key]:
+                self._behind.pop(key, None)
+            elif self._behind.get(key, (-1, 0.0))[0] != position:
+                self._behind[key] = (position, time.monotonic())
             metrics.LAG.labels(partitions[key].stage.name, place.partition).set(self._lag[key])
         self._lag = {key: n for key, n in self._lag.items() if key in partitions}
         for name in {p.stage.name for p in partitions.values()}:
@@ -72,9 +80,6 @@ class Watchdog:
             metrics.SUPPRESSED.labels(name).set(sum(e.suppressed for e in emitters))
 
     def _stalled(self) -> list[str]:
-        now = time.monotonic()
-        return [
-            f"{topic}/{p}"
-            for (topic, p), partition in list(self._worker.partitions.items())
-            if self._lag.get((topic, p)) and now - partition.progressed_at > self._stall_timeout
-        ]
+        """What was seen behind at one position for too long. An idle partition is not, however long it was idle."""
+        oldest = time.monotonic() - self._stall_timeout
+        return [f"{topic}/{p}" for (topic, p), (_, since) in list(self._behind.items()) if since < oldest]

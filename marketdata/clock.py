@@ -1,0 +1,76 @@
+"""When clock records stand, and with which value: by fixed rules from files, by the wall clock when live."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from marketdata.units import CLOCK_STEP_US, DAY_US, SECOND_US, ceil_to, floor_to
+
+
+class FileClock:
+    """Clocks between the merged events of files: a function of their times alone.
+
+    They stand at the first multiple of 50 ms at or after each event and at the last one before the next event.
+    """
+
+    def __init__(self) -> None:
+        self._event: int | None = None
+
+    def before(self, ts: int) -> tuple[int, ...]:
+        """The clocks to write before the event at ``ts`` µs; events come in ascending order of time."""
+        event, self._event = self._event, ts
+        if event is None:
+            return ()
+        first = ceil_to(event, CLOCK_STEP_US)
+        last = ceil_to(ts, CLOCK_STEP_US) - CLOCK_STEP_US
+        if last < first:
+            return ()
+        return (first,) if first == last else (first, last)
+
+    def end(self) -> tuple[int, ...]:
+        """The clocks after the last event: the first multiple, and the UTC midnight that closes every window."""
+        if self._event is None:
+            return ()
+        first = ceil_to(self._event, CLOCK_STEP_US)
+        midnight = floor_to(self._event, DAY_US) + DAY_US
+        return (first,) if first == midnight else (first, midnight)
+
+
+class LiveClock:
+    """The clock of one cluster: wall clock minus allowance, feed delay and the stream's own lag. Times in µs.
+
+    The stream as a whole lags by the least lag of any trade in the last second; half of the allowance bears that,
+    the rest holds the clock back, by no more than ``max_hold_us``.
+    """
+
+    def __init__(self, allowance_us: int, feed_delay_us: int, max_hold_us: int, last: int = 0) -> None:
+        self._allowance = allowance_us
+        self._delay = feed_delay_us
+        self._max_hold = max_hold_us
+        self._lags: deque[tuple[int, int]] = deque()
+        self.last = last
+
+    def trade(self, ts: int, received_ts: int) -> None:
+        """Note a trade's lag. Kept ascending, so that the least of the last second stands first."""
+        lag = received_ts - ts - self._delay
+        lags = self._lags
+        while lags and lags[-1][1] >= lag:
+            lags.pop()
+        lags.append((received_ts, lag))
+
+    def hold(self, now: int) -> int:
+        """How much the stream's lag holds the clock back."""
+        lags = self._lags
+        while lags and lags[0][0] < now - SECOND_US:
+            lags.popleft()
+        if not lags:
+            return 0
+        return min(max(lags[0][1] - self._allowance // 2, 0), self._max_hold)
+
+    def due(self, now: int) -> int | None:
+        """The clock to write at ``now``, or None while the next multiple of 50 ms is not reached."""
+        value = floor_to(now - self._allowance - self._delay - self.hold(now), CLOCK_STEP_US)
+        if value <= self.last:
+            return None
+        self.last = value
+        return value

@@ -1,0 +1,76 @@
+"""The vendor's trades as records of ours."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+from marketdata.records import Trade
+from marketdata.vendor import CryptoTrade, StockTrade, VendorTrade
+
+EARLIEST_MS = 946_684_800_000  # 2000-01-01
+LATEST_MS = 4_102_444_800_000  # 2100-01-01
+
+
+class NormaliseError(ValueError):
+    """An event that cannot be a trade; the message says which value is wrong."""
+
+
+def normalise(event: VendorTrade, received_ts: int, epoch: int) -> Trade:
+    """The record of ``event``, received at ``received_ts`` µs.
+
+    Raises:
+        NormaliseError: a price, size, time, symbol or id that no trade can have.
+    """
+    trade = _stock(event, received_ts, epoch) if type(event) is StockTrade else _crypto(event, received_ts, epoch)
+    if not (trade.price > 0 and isfinite(trade.price)):
+        raise NormaliseError(f"price {trade.price!r} is not a positive number")
+    if not (trade.size >= 0 and isfinite(trade.size)):
+        raise NormaliseError(f"size {trade.size!r} is not a number from 0 on")
+    if not trade.symbol or not trade.id:
+        raise NormaliseError("a trade needs a symbol and an id")
+    if not EARLIEST_MS <= event.t < LATEST_MS:
+        raise NormaliseError(f"time {event.t} is not in milliseconds of this century")
+    return trade
+
+
+def _stock(event: StockTrade, received_ts: int, epoch: int) -> Trade:
+    return Trade(
+        symbol=event.sym,
+        ts=event.t * 1_000,
+        received_ts=received_ts,
+        price=event.p,
+        size=event.s if event.ds is None else _decimal(event.ds),
+        exchange=event.x,
+        id=event.i if type(event.i) is str else str(event.i),
+        epoch=epoch,
+        conditions=event.c,
+        sequence=event.q,
+        trf=event.trfi,
+        trf_ts=event.trft * 1_000,
+        tape=int(event.z),
+        correction=event.corr,
+    )
+
+
+def _crypto(event: VendorTrade, received_ts: int, epoch: int) -> Trade:
+    if type(event) is not CryptoTrade:
+        raise NormaliseError(f"{type(event).__name__} is not a trade")
+    side = event.c[0] if event.c else 0
+    return Trade(
+        symbol=event.pair,
+        ts=event.t * 1_000,
+        received_ts=received_ts,
+        price=event.p,
+        size=event.s,
+        exchange=event.x,
+        id=event.i if type(event.i) is str else str(event.i),
+        epoch=epoch,
+        side=side if side in (1, 2) else 0,
+    )
+
+
+def _decimal(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise NormaliseError(f"decimal size {text!r} is not a number") from None

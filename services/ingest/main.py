@@ -1,0 +1,79 @@
+"""How ingest starts and stops, whichever source it reads."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+
+import structlog
+
+from marketdata.recording import SpecError
+from marketdata.topics import MARKETS
+from marketdata.units import SECOND_US
+from services.ingest.files import FileSource, RecordingError
+from services.ingest.logend import read_log_end
+from services.ingest.settings import IngestSettings
+from services.ingest.writer import Writer
+from streaming.admin import check_partitions
+from streaming.logs import configure_logs
+from streaming.ops import Health, OpsServer
+
+log = structlog.stdlib.get_logger()
+FLUSH_S = 10.0
+
+
+def main() -> None:
+    """Run until the source ends, or SIGTERM or SIGINT; the status is 1 where the source cannot be read."""
+    settings = IngestSettings()
+    configure_logs("ingest", settings.log_level, settings.log_format)
+    topics = settings.topics
+    check_partitions(
+        settings.kafka_bootstrap_servers, {topics.trades(market): settings.partitions for market in MARKETS}
+    )
+    end = read_log_end(settings.kafka_bootstrap_servers, topics, settings.partitions)
+    writer = Writer(
+        settings.kafka_bootstrap_servers,
+        topics,
+        settings.partitions,
+        epoch=end.epoch + 1,
+        references=settings.reference_symbols,
+        horizon_us=settings.revision_horizon_s * SECOND_US,
+    )
+    for market in MARKETS:
+        writer.resume(market, end.clocks[market], end.trades[market])
+    health = Health()
+    ops = OpsServer(health, settings.metrics_host, settings.metrics_port).start()
+    log.info("started", source=settings.source, epoch=writer.epoch, metrics_port=ops.port)
+    if settings.source == "feed":
+        from services.ingest.live import run_live
+
+        run_live(settings, writer, health)
+    elif end.epoch:
+        log.error("these topics hold trades already: replay into another NAMESPACE", namespace=settings.namespace)
+        sys.exit(1)
+    else:
+        play_files(settings, writer, health)
+    left = writer.flush(FLUSH_S)
+    log.info("stopped", undelivered=left)
+    sys.exit(1 if left else 0)
+
+
+def play_files(settings: IngestSettings, writer: Writer, health: Health) -> None:
+    """Play the recordings and say what was written."""
+    stopped: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda n, _frame: stopped.append(n))
+    began = time.monotonic()
+    try:
+        source = FileSource(settings.files, writer, settings.speed, lambda: bool(stopped))
+        health.add("progress", lambda: (True, {"reached": source.reached, "records": writer.records}))
+        counts = source.run()
+    except (RecordingError, SpecError) as error:
+        log.error("the recordings cannot be played", reason=str(error))  # noqa: TRY400 - no traceback
+        writer.flush(FLUSH_S)
+        sys.exit(1)
+    writer.flush(120)
+    seconds = time.monotonic() - began
+    log.info("played", **counts, records=writer.records, seconds=round(seconds, 2),
+             trades_per_s=round(sum(counts.values()) / seconds))  # fmt: skip

@@ -1,0 +1,27 @@
+"""Metrics of ingest, each declared once with its type, unit and meaning."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+RECEIVED = Counter("ingest_trades_received_total", "Trades the feed or the files gave", ["market"])
+WRITTEN = Counter("ingest_trades_written_total", "Trades written to trades.*", ["market"])
+DUPLICATES = Counter("ingest_trades_duplicate_total", "Trades dropped: same identity within the horizon", ["market"])
+CLOCKS = Counter("ingest_clocks_written_total", "Clock values written (each into every partition)", ["market"])
+DEAD_LETTERS = Counter("ingest_dead_letters_total", "Events that could not be read")
+IGNORED = Counter("ingest_events_ignored_total", "Events of known channels that are not read here")
+FRAMES = Counter("ingest_frames_total", "Frames received", ["market"])
+BYTES = Counter("ingest_bytes_total", "Bytes received", ["market"])
+CONNECTED = Gauge("ingest_connected", "1 while authenticated and subscribed", ["market"])
+RECONNECTS = Counter("ingest_reconnects_total", "Connections lost or refused, by reason", ["market", "reason"])
+QUEUE_FRAMES = Gauge("ingest_queue_frames", "Frames between socket and producer")
+QUEUE_FULL = Counter("ingest_queue_full_seconds_total", "Time that reading paused because the queue was full")
+CLOCK_LAG = Gauge("ingest_clock_lag_seconds", "Wall clock minus the newest clock record", ["market"])
+CLOCK_SKEW = Gauge("clock_skew_seconds", "Least receive time minus trade time of the last minute", ["market"])
+SILENT_SYMBOLS = Gauge("ingest_silent_symbols", "Subscribed symbols that are silent while their market is open")
+RECEIVE_DELAY = Histogram(
+    "ingest_receive_delay_seconds",
+    "From a trade's own time to its receipt (one observation a frame)",
+    ["market"],
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60, 900),
+)
