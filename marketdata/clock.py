@@ -67,9 +67,16 @@ class LiveClock:
             return 0
         return min(max(lags[0][1] - self._allowance // 2, 0), self._max_hold)
 
-    def due(self, now: int) -> int | None:
-        """The clock to write at ``now``, or None while the next multiple of 50 ms is not reached."""
+    @property
+    def least_lag(self) -> int:
+        """The least lag of the last second's trades, 0 without any: what the host's clock cannot be ahead by."""
+        return self._lags[0][1] if self._lags else 0
+
+    def due(self, now: int, limit: int | None = None) -> int | None:
+        """The clock to write at ``now``, None while the next multiple of 50 ms is not reached or past ``limit``."""
         value = floor_to(now - self._allowance - self._delay - self.hold(now), CLOCK_STEP_US)
+        if limit is not None:
+            value = min(value, limit)
         if value <= self.last:
             return None
         self.last = value

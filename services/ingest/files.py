@@ -16,7 +16,7 @@ from marketdata.clock import FileClock
 from marketdata.normalise import NormaliseError, normalise
 from marketdata.recording import UNTIL_END, Placement, RecordingSpec, parse_spec
 from marketdata.topics import MARKETS
-from marketdata.vendor import OTHER_CHANNELS, CryptoTrade, StockTrade, VendorTrade
+from marketdata.vendor import OTHER_CHANNELS, StockTrade, VendorTrade
 from services.ingest import metrics
 from services.ingest.writer import Writer
 
@@ -54,14 +54,14 @@ def read_events(path: Path, bad: BadLine) -> Iterator[VendorTrade]:
 
 def _open(path: Path) -> IO[bytes]:
     try:
-        return cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+        return cast("IO[bytes]", gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
     except OSError as error:
         raise RecordingError(f"cannot open the recording {path}: {error.strerror}") from error
 
 
 def _event(line: bytes, bad: BadLine) -> VendorTrade | None:
     try:
-        return cast(VendorTrade, _decoder.decode(line))
+        return cast("VendorTrade", _decoder.decode(line))
     except msgspec.MsgspecError as error:
         if not line.strip():
             return None

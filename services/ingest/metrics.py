@@ -17,7 +17,7 @@ RECONNECTS = Counter("ingest_reconnects_total", "Connections lost or refused, by
 QUEUE_FRAMES = Gauge("ingest_queue_frames", "Frames between socket and producer")
 QUEUE_FULL = Counter("ingest_queue_full_seconds_total", "Time that reading paused because the queue was full")
 CLOCK_LAG = Gauge("ingest_clock_lag_seconds", "Wall clock minus the newest clock record", ["market"])
-CLOCK_SKEW = Gauge("clock_skew_seconds", "Least receive time minus trade time of the last minute", ["market"])
+CLOCK_SKEW = Gauge("clock_skew_seconds", "Least receive time minus trade time of the last second", ["market"])
 SILENT_SYMBOLS = Gauge("ingest_silent_symbols", "Subscribed symbols that are silent while their market is open")
 RECEIVE_DELAY = Histogram(
     "ingest_receive_delay_seconds",

@@ -1,0 +1,74 @@
+"""What a frame of the socket holds: trades, words of the server, and what cannot be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from marketdata.vendor import OTHER_CHANNELS, CryptoTrade, Status, StockTrade, VendorTrade
+
+_fast: Final = msgspec.json.Decoder(list[StockTrade | CryptoTrade | Status])
+_one: Final = msgspec.json.Decoder(StockTrade | CryptoTrade | Status)
+_parts: Final = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class _AnyEvent(msgspec.Struct):
+    ev: str | None = None
+
+
+_any: Final = msgspec.json.Decoder(_AnyEvent)
+
+
+@dataclass(slots=True)
+class Frame:
+    """One frame, read. ``bad`` holds (reason, bytes) of each element that cannot be read."""
+
+    trades: list[VendorTrade] = field(default_factory=list)
+    statuses: list[Status] = field(default_factory=list)
+    bad: list[tuple[str, bytes]] = field(default_factory=list)
+    ignored: int = 0
+
+
+def read_frame(raw: bytes) -> Frame:
+    """Read a frame; one bad element does not spoil the others."""
+    frame = Frame()
+    try:
+        events = _fast.decode(raw)
+    except msgspec.MsgspecError:
+        _read_parts(raw, frame)
+        return frame
+    for event in events:
+        _sort(event, frame)
+    return frame
+
+
+def _sort(event: StockTrade | CryptoTrade | Status, frame: Frame) -> None:
+    if type(event) is Status:
+        frame.statuses.append(event)
+    else:
+        frame.trades.append(event)  # type: ignore[arg-type]
+
+
+def _read_parts(raw: bytes, frame: Frame) -> None:
+    try:
+        parts = _parts.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        frame.bad.append((f"not an array of events: {error}", raw))
+        return
+    for part in parts:
+        try:
+            _sort(_one.decode(part), frame)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            if _channel(part) in OTHER_CHANNELS:
+                frame.ignored += 1
+            else:
+                frame.bad.append((f"not a trade: {error}", bytes(part)))
+
+
+def _channel(part: msgspec.Raw) -> str | None:
+    try:
+        return _any.decode(part).ev
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
