@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -72,6 +73,18 @@ def database(postgres: str) -> Iterator[str]:
     yield _with_database(postgres, name)
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def open_dir() -> Iterator[Path]:
+    """A directory for servers of a test's own, removed at its end.
+
+    Use it in place of tmp_path, which is closed to the account that PostgreSQL runs under for root: the server would
+    keep its data elsewhere, and it would stay there.
+    """
+    with tempfile.TemporaryDirectory(prefix="market-test-", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import textwrap
 import threading
 import time
@@ -29,14 +28,6 @@ from market.native.unprivileged import reachable_binaries, server_account
 
 pytestmark = pytest.mark.integration
 ROOT = os.geteuid() == 0
-
-
-@pytest.fixture
-def open_dir() -> Iterator[Path]:
-    """A directory that other accounts can enter, unlike tmp_path."""
-    with tempfile.TemporaryDirectory(prefix="market-test-native-", ignore_cleanup_errors=True) as name:
-        Path(name).chmod(0o711)
-        yield Path(name)
 
 
 @pytest.fixture
