@@ -1,0 +1,115 @@
+"""The command ``python -m bench``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn
+
+import typer
+from confluent_kafka import KafkaException
+from psycopg import OperationalError
+
+from bench import machine
+from bench.context import PARTITIONS, SYMBOLS, Bench, BenchError, Choices, say, servers_of, temporary_directory
+from bench.endtoend import measure_end_to_end
+from bench.kafka import Broker
+from bench.latency import measure_latency
+from bench.report import table
+from bench.stages import STAGES, measure_stages
+from bench.stats import TooShortError
+from feed.recorder import record
+from feed.symbols import DEFAULT_SYMBOLS, symbol_list
+from market.native import NativeError
+from streaming.logs import configure_logs
+
+NAMES: Final = (*STAGES, "end-to-end", "latency")
+RECORDING_SEED: Final = 1
+RECORDING_RATE: Final = 2_500
+RECORDING_START_MS: Final = 1_709_650_800_000  # 2024-03-05T15:00:00Z, in the regular session
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def bench() -> None:
+    """Measures the product as shipped, each figure beside a floor of the same run (see docs/performance.md)."""
+
+
+@app.command()
+def stages(  # noqa: PLR0917 - typer reads the options from the parameters
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of the table")] = False,
+    trades: Annotated[int, typer.Option(min=10_000, help="trades in the recording that stages are fed")] = 300_000,
+    runs: Annotated[int, typer.Option(min=1, help="runs of each rate; medians are reported")] = 3,
+    seconds: Annotated[float, typer.Option(min=1, help="of latency measured at each rate, 5 s discarded")] = 20.0,
+    rates: Annotated[str, typer.Option(help="trades a second of the live feed, for latency")] = "1000,5000",
+    burst: Annotated[float, typer.Option(min=1, help="busiest second / mean of the live feed; 1 is steady")] = 1.0,
+    only: Annotated[str | None, typer.Option(help=f"measure only one of: {', '.join(NAMES)}")] = None,
+) -> None:
+    """Events/s of each stage and end to end, and latency at fixed rates.
+
+    Starts a Kafka and a PostgreSQL of its own in a temporary folder, or uses those that KAFKA_BOOTSTRAP_SERVERS and
+    POSTGRES_DSN name: there it deletes topics `bench.*` and schemas `bench_*`. A run that began on a busy machine, or
+    whose floor shows that it was not quiet, says void and why.
+    """
+    if only not in (None, *NAMES):
+        fail(f"--only takes one of {', '.join(NAMES)}")
+    choices = Choices(trades, runs, seconds, _rates(rates), burst, only)
+    load = machine.load_before()
+    configure_logs("bench", "WARNING")
+    try:
+        report = _run(choices, load)
+    except (BenchError, NativeError, TooShortError, KafkaException, OperationalError, OSError) as error:
+        fail(str(error))
+    print(json.dumps(report, indent=2) if as_json else table(report))
+
+
+def _run(choices: Choices, load: float) -> dict[str, Any]:
+    with temporary_directory() as directory, servers_of(directory) as (servers, own):
+        where = Bench(servers, Broker(servers.bootstrap, PARTITIONS), directory, choices, "bench.")
+        head = machine.circumstances(load, servers.dsn, own)
+        results = _measure(where)
+    return head | {"options": _options(choices), "void": machine.load_reasons(load), "results": results}
+
+
+def _measure(where: Bench) -> dict[str, Any]:
+    choices = where.choices
+    results: dict[str, Any] = {}
+    if choices.only != "latency":
+        files = _recording(where)
+        results |= measure_stages(where, files)
+        if choices.wants("end-to-end"):
+            results["end-to-end"] = measure_end_to_end(where, files)
+    if choices.wants("latency"):
+        results["latency"] = measure_latency(where)
+    return results
+
+
+def _recording(where: Bench) -> list[Path]:
+    """The simulator's market at 2,500 trades a second, 200 symbols; the same bytes every time."""
+    trades = where.choices.trades
+    say(f"recording {trades:,} simulated trades of {SYMBOLS} symbols")
+    symbols = symbol_list(list(DEFAULT_SYMBOLS), SYMBOLS)
+    found = record(where.directory / "recording", symbols, RECORDING_SEED, trades=trades,
+                   seconds=max(1, trades // RECORDING_RATE), start_ms=RECORDING_START_MS)  # fmt: skip
+    return list(found.values())
+
+
+def _options(choices: Choices) -> dict[str, Any]:
+    return {"trades": choices.trades, "runs": choices.runs, "symbols": SYMBOLS, "partitions": PARTITIONS,
+            "feed_burst": choices.burst, "configuration": "default"}  # fmt: skip
+
+
+def _rates(text: str) -> tuple[int, ...]:
+    try:
+        found = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        fail(f"--rates takes whole numbers separated by commas, not {text!r}")
+    if min(found) < 1:
+        fail("--rates must be above 0")
+    return found
+
+
+def fail(text: str) -> NoReturn:
+    """A clear last line and status 1."""
+    say(f"bench: {text}")
+    raise typer.Exit(1)
