@@ -31,7 +31,6 @@ class Watchdog:
         self._stall_timeout = stall_timeout_s
         self._lag: dict[tuple[str, int], int] = {}
         self._behind: dict[tuple[str, int], tuple[int, float]] = {}  # position, and since when it stands there
-        self._ready = False
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     def start(self) -> None:
@@ -42,7 +41,8 @@ class Watchdog:
         """Healthy once partitions were assigned and as long as each moves or has nothing to read."""
         stalled = self._stalled()
         lag = {f"{topic}/{p}": n for (topic, p), n in sorted(self._lag.items())}
-        return self._ready and not stalled, {"assigned": self._ready, "stalled": stalled, "lag_records": lag}
+        joined = self._worker.joined
+        return joined and not stalled, {"assigned": joined, "stalled": stalled, "lag_records": lag}
 
     def _run(self) -> None:
         while True:
@@ -58,7 +58,6 @@ class Watchdog:
 
     def _measure(self) -> None:
         partitions = dict(self._worker.partitions)
-        self._ready = self._ready or self._worker.joined
         self._behind = {key: since for key, since in self._behind.items() if key in partitions}
         wanted = {TopicPartition(topic, p): OffsetSpec.latest() for topic, p in partitions}
         if not wanted:

@@ -40,7 +40,9 @@ def replay(
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, check=False)
     print(done.stderr[-2_000:], done.stdout)
     assert done.returncode == 0, f"{done.stderr[-4_000:]}"
-    counts = {k: int(v.replace(",", "")) for k, v in re.findall(r"^(\S[\w.\- ]*?) +([\d,]+)$", done.stdout, re.M)}
-    found = re.search(r"^sha256 ([0-9a-f]{64})$", done.stdout, re.M)
+    counts = {
+        k: int(v.replace(",", "")) for k, v in re.findall(r"^(\S[\w.\- ]*?) +([\d,]+)$", done.stdout, re.MULTILINE)
+    }
+    found = re.search(r"^sha256 ([0-9a-f]{64})$", done.stdout, re.MULTILINE)
     assert found, done.stdout
     return Result(name, counts, found[1])
