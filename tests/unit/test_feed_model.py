@@ -27,6 +27,11 @@ def minute() -> list[Event]:
     return [event for _ in range(6000) for event in model.step()]
 
 
+def identity(event: Event) -> tuple[str, str]:
+    assert event.trade is not None
+    return event.symbol, event.trade.i
+
+
 def stamp(event: Event) -> int:
     assert event.trade is not None
     return event.trade.t
@@ -55,6 +60,13 @@ def test_stream_depends_on_the_seed_and_not_on_how_it_is_asked_for(
     sends = [event.send_ms for event in whole]
     assert sends == sorted(sends)
     assert all(SUNDAY <= stamp(event) <= event.send_ms for event in whole)
+
+
+def test_every_trade_is_sent_once_however_late() -> None:
+    happened = [e for model in [MarketModel(symbols(), 6, 100, SUNDAY)] for _ in range(1000) for e in model.step()]
+    sent = [e for e in MarketModel(symbols(), 6, 100, SUNDAY).advance(SUNDAY + 250_000) if stamp(e) < SUNDAY + 10_000]
+    assert sum(event.send_ms > stamp(event) for event in happened if event.ev == "T") > 3
+    assert sorted(happened, key=identity) == sorted(sent, key=identity)
 
 
 def test_another_seed_is_another_market() -> None:
