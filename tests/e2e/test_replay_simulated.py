@@ -18,7 +18,8 @@ TRADES = 500_000
 def recording(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     out = tmp_path_factory.mktemp("recording")
     command = [sys.executable, "-m", "feed", "record", "--out", str(out), "--symbol-count", "200",
-               "--trades", str(TRADES), "--seconds", "120", "--start", "2024-03-05T15:00:00Z", "--seed", "7"]  # fmt: skip
+               "--trades", str(TRADES),
+               "--seconds", "120", "--start", "2024-03-05T15:00:00Z", "--seed", "7"]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     return sorted(str(path) for path in out.glob("*.gz"))
 

@@ -87,7 +87,7 @@ def _plain(ticks: list[Tick], end: int) -> dict[str, Any]:
 
 
 def run(found: list[tuple[str, Tick]], clocks: list[int]) -> dict[tuple[int, str, int], tuple[int, dict[str, Any]]]:
-    """Feed trades in the given order, with a clock after each as ``clocks`` says; the last revision of each candle."""
+    """Feed trades in the given order, with clocks between as ``clocks`` says; the last revision of each candle."""
     engine = CandleEngine(LEVELS, 900 * S)
     out: dict[tuple[int, str, int], tuple[int, dict[str, Any]]] = {}
 
