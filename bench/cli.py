@@ -63,6 +63,12 @@ def stages(  # noqa: PLR0917 - typer reads the options from the parameters
     print(json.dumps(report, indent=2) if as_json else table(report))
 
 
+@app.command()
+def show(report: Annotated[Path, typer.Argument(help="what `stages --json` printed", exists=True)]) -> None:
+    """Print the table of a report kept as JSON."""
+    print(table(json.loads(report.read_text(encoding="utf-8"))))
+
+
 def _run(choices: Choices, load: float) -> dict[str, Any]:
     with temporary_directory() as directory, servers_of(directory) as (servers, own):
         where = Bench(servers, Broker(servers.bootstrap, PARTITIONS), directory, choices, "bench.")
