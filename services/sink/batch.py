@@ -65,7 +65,8 @@ class Intake:
         self._filter = SrcFilter()
         self._next: dict[Place, int] = {}
         self._base: dict[Place, int] = {}
-        self.rewound = False
+        self._jumps: dict[Place, tuple[int, int]] = {}
+        self.doubtful = False
         self._ratio = msgspec.json.Decoder(Ratio)
         self._any_ratio = msgspec.json.Decoder(Ratio | Clock | Reference | Trade)
         self._candle = msgspec.json.Decoder(Candle)
@@ -76,20 +77,16 @@ class Intake:
         self.batch = Batch()
         self._next = {place: position.next_offset for place, position in positions.items()}
         self._base = {}
-        self.rewound = False
+        self.doubtful = False
         self._filter = SrcFilter()
         for (topic, partition), position in positions.items():
             self._filter.restore(topic, partition, position.src)
 
-    def next_offsets(self) -> dict[Place, int]:
-        """Of every partition in hand, the offset after the last record taken."""
-        return dict(self._next)
-
     def take(self, messages: list[Any]) -> None:
         """Take records in; those of partitions that are no longer ours are ignored.
 
-        ``rewound`` is set, and nothing more taken, where a log in use suddenly begins anew: it was recreated,
-        and positions must be claimed again.
+        ``doubtful`` is set, and nothing more taken, where the next offset is not the expected one: positions must be
+        claimed again (the topic may be another one by now). The same jump is believed the second time.
         """
         dropped = self._filter.dropped
         for message in messages:
@@ -98,35 +95,38 @@ class Intake:
             if expected is None:
                 continue
             offset = message.offset()
-            if offset != expected and self._jumped(place, expected, offset):
+            if offset != expected and not self._believed(place, expected, offset):
+                self.doubtful = True
                 break
             self._row(message, *place)
             self._base.setdefault(place, expected)
             self._next[place] = offset + 1
         DROPPED.inc(self._filter.dropped - dropped)
 
-    def _jumped(self, place: Place, expected: int, found: int) -> bool:
-        shorter = found < expected
+    def _believed(self, place: Place, expected: int, found: int) -> bool:
+        if self._jumps.get(place) != (expected, found):
+            self._jumps[place] = (expected, found)
+            return False
         log.warning(
             "offset jumped",
             topic=place[0],
             partition=place[1],
             expected=expected,
             found=found,
-            reason="the log is shorter than it was" if shorter else "records expired before they were read",
+            reason="the log is shorter than it was" if found < expected else "records expired before they were read",
+            action="going on from there",
         )
-        self.rewound = shorter and place in self._base
-        return self.rewound
+        return True
 
     @property
     def moved(self) -> bool:
         """Whether a position has moved since the last ``seal``."""
         return bool(self._base)
 
-    def seal(self) -> Batch:
-        """The batch in hand with the steps of its positions; a new one is begun."""
+    def seal(self, *, every: bool = False) -> Batch:
+        """The batch in hand with the steps of its positions, or of ``every`` position; a new one is begun."""
         batch, self.batch = self.batch, Batch()
-        base, self._base = self._base, {}
+        base, self._base = (self._next | self._base if every else self._base), {}
         batch.moves = {p: Move(old, self._next[p], self._filter.last(*p)) for p, old in base.items()}
         return batch
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
 import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -28,12 +31,7 @@ AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
 """Away, restarting, out of room, locked, deadlocked: all pass, so all are waited for."""
 LONGEST_WAIT_S = 5.0
 UPKEEP_S = 3600.0
-# The position is committed with the rows: what a crash of the server loses of the last moments it loses whole, and
-# it is read from Kafka again. So no commit needs to wait for the disk.
-SESSION = """
-SET synchronous_commit = off; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '15s';
-SET timezone = 'UTC'
-"""
+SESSION = "SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '15s'; SET timezone = 'UTC'"
 log = structlog.stdlib.get_logger()
 
 
@@ -72,6 +70,14 @@ class Database:
             StoppedError: the process ends and the database is away.
         """
         self._patiently(lambda connection: self._write(connection, batch))
+
+    def abandon(self) -> None:
+        """From another thread, with ``stop`` set: make a write that still hangs fail, as a lost connection would."""
+        connection = self._connection
+        if connection is None or connection.closed:
+            return
+        with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as same:
+            same.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Give the connection back."""

@@ -26,7 +26,10 @@ FETCH = 10_000
 WAIT_S = 0.1
 FLYING_S = 0.005
 QUIET_S = 1.0  # positions without rows move this often
-LAST_WRITE_S = 8.0
+# All positions are compared this often, also those that have not moved: a database that came back without its last
+# moments (a replica took over, a backup was restored, commits were not synchronous) is found out in quiet times too.
+CHECK_S = 5.0
+LAST_WRITE_S = 6.0
 log = structlog.stdlib.get_logger()
 
 
@@ -46,6 +49,7 @@ class Sink:
         self._writing: Future[Batch] | None = None
         self._due = 0.0
         self._quiet_due = 0.0
+        self._check_due = 0.0
         self._consumer: Consumer = kafka.make_consumer(settings.kafka_bootstrap_servers, settings.group_id)
         self._outlook = Outlook(self._consumer, self.progress)
 
@@ -62,13 +66,14 @@ class Sink:
             log.info("stopped while the database was away", action="what was in hand is read again at the next start")
         finally:
             self._consumer.close()
+            self._database.abandon()
             self._worker.shutdown(cancel_futures=True)
             self._database.close()
 
     def _step(self) -> None:
         self._harvest()
         self._intake.take(kafka.records_of(self._fetch()))
-        if self._intake.rewound:
+        if self._intake.doubtful:
             self._place()
         self._launch()
         self._outlook.look()
@@ -108,10 +113,12 @@ class Sink:
         if self._writing is not None or self._placing is not None or now < self._due:
             return
         batch = self._intake.batch
-        if batch.rows or batch.dead or batch.emptied or (self._intake.moved and now >= self._quiet_due):
+        every = bool(self._assigned) and now >= self._check_due
+        if batch.rows or batch.dead or batch.emptied or every or (self._intake.moved and now >= self._quiet_due):
             self._due = now + self._settings.batch_ms / 1000
             self._quiet_due = now + QUIET_S
-            self._writing = self._worker.submit(self._write, self._intake.seal())
+            self._check_due = now + CHECK_S if every else self._check_due
+            self._writing = self._worker.submit(self._write, self._intake.seal(every=every))
 
     def _write(self, batch: Batch) -> Batch:
         """In the worker thread."""
@@ -126,7 +133,8 @@ class Sink:
                 self._outlook.stored(writing.result())
             except PositionMissError:
                 metrics.MISSES.inc()
-                log.warning("position miss", reason="another sink wrote these partitions", action="reading it again")
+                reason = "another sink wrote, or the database went back"
+                log.warning("position miss", reason=reason, action="reading the positions again")
                 self._place()
         if self._placing is not None and self._placing.done():
             placing, self._placing = self._placing, None
@@ -144,7 +152,7 @@ class Sink:
         log.info("partitions revoked", count=len(partitions))
         self._assigned = []
         self._intake.place({})
-        if self._writing is not None:
+        if self._writing is not None and not self._stop.is_set():
             wait([self._writing], timeout=LAST_WRITE_S)  # the next owner then finds a settled position
 
     def _place(self) -> None:
@@ -182,16 +190,14 @@ class Sink:
 
     def _finish(self) -> None:
         deadline = time.monotonic() + LAST_WRITE_S
-        if self._writing is not None:
-            wait([self._writing], timeout=LAST_WRITE_S)
-        self._due = 0
-        self._quiet_due = 0
-        self._harvest()
-        self._launch()
-        if self._writing is not None:
-            wait([self._writing], timeout=max(0, deadline - time.monotonic()))
+        self._check_due = deadline + CHECK_S
+        for _ in range(2):  # the one in flight, then the one in hand
+            if self._writing is not None:
+                wait([self._writing], timeout=deadline - time.monotonic())
+            self._due = self._quiet_due = 0
             self._harvest()
-        self._outlook.commit(asynchronous=False)
+            self._launch()
+        self._outlook.commit()
 
 
 def _now_us() -> int:

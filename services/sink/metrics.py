@@ -14,7 +14,7 @@ WRITES: Final = Counter("sink_writes", "How a table's rows of one batch went in"
 BATCH_SECONDS: Final = Histogram(
     "sink_batch_seconds", "One transaction", buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 )
-MISSES: Final = Counter("sink_position_misses", "Batches dropped because another sink had moved the position")
+MISSES: Final = Counter("sink_position_misses", "Batches dropped because a position did not stand where it was left")
 DROPPED: Final = Counter("sink_repeated_records", "Records dropped by the reader's rule")
 DEAD: Final = Counter("sink_dead_letters", "Records sent to the dead letter topic")
 WAITS: Final = Counter("sink_database_waits", "Times a batch had to wait for the database")

@@ -37,10 +37,12 @@ class Outlook:
     def stored(self, batch: Batch) -> None:
         """``batch`` was committed."""
         positions = {place: move.next_offset for place, move in batch.moves.items()}
-        self._stored.update(positions)
-        self._unsaid.update(positions)
+        changed = {place: offset for place, offset in positions.items() if self._stored.get(place) != offset}
         self._newest_us = max(batch.published, default=self._newest_us)
-        self._progress.moved()
+        if changed:
+            self._stored |= changed
+            self._unsaid |= changed
+            self._progress.moved()
 
     def look(self) -> None:
         """Once a second: compute the lag and tell Kafka's displays."""
@@ -49,16 +51,16 @@ class Outlook:
             return
         self._looked = now
         self._measure()
-        self.commit(asynchronous=True)
+        self.commit()
 
-    def commit(self, *, asynchronous: bool) -> None:
+    def commit(self) -> None:
         """Tell Kafka the stored positions; only displays read them, so a failure changes nothing."""
         offsets = [TopicPartition(*place, offset) for place, offset in self._unsaid.items()]
         self._unsaid = {}
         if not offsets:
             return
         try:
-            self._consumer.commit(offsets=offsets, asynchronous=asynchronous)
+            self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
             log.info("positions not shown to Kafka", error=str(error))
 

@@ -176,7 +176,7 @@ class Bench:
         environment = os.environ | {
             "KAFKA_BOOTSTRAP_SERVERS": self.kafka, "POSTGRES_DSN": self.database, "NAMESPACE": self.topics.namespace,
             "PARTITIONS": str(PARTITIONS), "INTERVALS": ",".join(INTERVALS), "METRICS_PORT": "0",
-            "LOG_FORMAT": "json",
+            "LOG_FORMAT": "json", "PYTHONFAULTHANDLER": "1",
         } | settings  # fmt: skip
         log = Path(tempfile.mkstemp(prefix="sink-", suffix=".log")[1])
         with log.open("wb") as output:
@@ -209,7 +209,17 @@ class Bench:
         """Until every stored position is the end of its partition."""
         self.producer.flush(30)
         ends = self.ends()
-        eventually(lambda: self.positions() == ends, f"positions at {ends}, last log: {self.logs()[-3000:]}")
+        try:
+            eventually(lambda: self.positions() == ends, "positions at the ends")
+        except AssertionError:
+            raise AssertionError(f"{self.positions()}\nnot at {ends}\n{self.autopsy()[-12_000:]}") from None
+
+    def autopsy(self) -> str:
+        """Ends the sinks that still run, so that their logs also say where each thread stood."""
+        for process in self.started:
+            process.process.send_signal(signal.SIGABRT)
+            process.process.wait(10)
+        return self.logs()
 
     def visible_after(self, record: Ratio) -> float:
         began = time.monotonic()

@@ -1,0 +1,212 @@
+"""Records into rows: which are taken, which are refused, and where the positions then stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marketdata.records import Candle, PriceBlock, Ratio, RatioBlock, encode
+from services.sink.batch import Intake
+from services.sink.migrate import read_migrations
+from services.sink.partitions import partition_name
+from services.sink.positions import Move, Position
+from services.sink.rows import candle_line, tick_line
+from services.sink.settings import SinkSettings
+from services.sink.tables import AGGREGATES, CANDLES, TABLES, TICKS
+
+TS = 1_514_903_400_000_000
+RATIO = Ratio(
+    symbol="MARA", ts=TS, received_ts=TS + 1, exchange=4, id="a", epoch=1, stock_price=20.5, stock_size=5.5,
+    stock_volume=5, eligible=True, updates_open_close=False, updates_volume=True, src=(0, 1, 0), timestamp_out=TS + 2,
+)  # fmt: skip
+CANDLE = Candle(
+    symbol="MARA", interval="500ms", hours="all", timestamp_in=TS, end=TS + 500_000, timestamp_out=TS + 9,
+    latency_ms=1.5, revision=0, src=(0, 1, 0), ratio=None,
+    price=PriceBlock(open=None, high=None, low=None, close=None, avg=None, vwap=None, volume=3.0, tick_count=0,
+                     trade_count=1),
+)  # fmt: skip
+BLOCK = RatioBlock(open=0.1, high=0.1, low=0.1, close=0.1, avg=0.1, twap=0.1, tick_count=1)
+
+
+@dataclass
+class Message:
+    """What the intake needs of a Kafka message."""
+
+    at: int
+    body: bytes | None
+    kind: bytes | None = b"ratio"
+    name: str = "ratios"
+
+    def topic(self) -> str:
+        return self.name
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return self.at
+
+    def value(self) -> bytes | None:
+        return self.body
+
+    def headers(self) -> list[tuple[str, bytes]] | None:
+        return None if self.kind is None else [("kind", self.kind)]
+
+
+def intake(next_offset: int = 0, src: Any = None) -> Intake:
+    topics = {"candles": ("stocks", "500ms"), "crypto": ("crypto", "500ms")}
+    made = Intake("ratios", topics, lambda: TS)
+    made.place({(name, 0): Position(next_offset, src) for name in ("ratios", *topics)})
+    return made
+
+
+def send(made: Intake, *records: Any, name: str = "ratios") -> None:
+    start = made._next[name, 0]
+    made.take([Message(start + n, encode(record), None, name) for n, record in enumerate(records)])
+
+
+def with_(record: Any, **changes: Any) -> Any:
+    return msgspec.structs.replace(record, **changes)
+
+
+def fields(line: str) -> dict[str, str]:
+    return dict(zip(TICKS.columns, line.removesuffix("\n").split("\t"), strict=True))
+
+
+def test_a_tick_in_its_columns() -> None:
+    row = fields(tick_line(RATIO))
+    assert row["time"] == "2018-01-02 14:30:00.000000+00"
+    assert (row["symbol"], row["stock_price"], row["stock_volume"], row["stock_size"]) == ("MARA", "20.5", "5", "5.5")
+    assert (row["eligible"], row["updates_open_close"], row["updates_volume"]) == ("t", "f", "t")
+    assert {row[c] for c in ("btc_price", "ratio", "inverse_ratio", "reason", "btc_time", "btc_age_us")} == {"\\N"}
+    assert (row["src_partition"], row["src_offset"], row["src_n"]) == ("0", "1", "0")
+
+
+def test_a_candle_fills_its_columns_with_and_without_ratio() -> None:
+    for block in (None, BLOCK):
+        line = candle_line(with_(CANDLE, ratio=block), "stocks")
+        assert len(line.removesuffix("\n").split("\t")) == len(CANDLES.columns)
+
+
+@given(st.text(max_size=10), st.text(max_size=64), st.none() | st.text(max_size=1_000))
+def test_any_texts_give_a_whole_line_or_a_refusal(symbol: str, trade_id: str, reason: str | None) -> None:
+    try:
+        line = tick_line(with_(RATIO, symbol=symbol, id=trade_id, reason=reason))
+    except ValueError:
+        assert "\0" in symbol + trade_id + (reason or "")
+        return
+    assert len(fields(line)) == len(TICKS.columns)
+    assert line.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"symbol": "ELEVENCHARS"}, {"ts": 1}, {"received_ts": 0}, {"timestamp_out": 10**17}, {"btc_ts": 5},
+        {"id": "x" * 65}, {"id": "\0"}, {"exchange": 2**31}, {"exchange": -1}, {"trf": 2**40}, {"revision": -1},
+        {"stock_volume": 2**63}, {"sequence": 2**63}, {"btc_age_us": 2**63}, {"reason": "r" * 1_001},
+        {"src": (0, -1, 0)}, {"src": (0, 2**63, 0)}, {"src": (2**31, 1, 0)},
+    ],
+)  # fmt: skip
+def test_what_a_column_cannot_hold_is_a_dead_letter_and_moves_no_src(changes: dict[str, Any]) -> None:
+    made = intake()
+    send(made, with_(RATIO, **changes), with_(RATIO, src=(0, 2, 0)))
+    assert [len(made.batch.dead), made.batch.rows] == [1, 1]
+    assert made.batch.dead[0].offset == 0
+    assert made.seal().moves["ratios", 0] == Move(0, 2, (0, 2, 0))
+
+
+def test_only_increasing_src_is_taken_from_the_stored_one_on() -> None:
+    made = intake(src=(0, 5, 0))
+    send(made, *(with_(RATIO, src=(0, offset, 0), id=f"t{offset}") for offset in (4, 5, 6, 6, 8, 7)))
+    assert [fields(line)["trade_id"] for line in made.batch.tables[TICKS].fresh] == ["t6", "t8"]
+
+
+@pytest.mark.parametrize("kind", [b"clock", b"reference", b"something_new"])
+def test_other_kinds_are_passed_by_undecoded_and_the_position_moves(kind: bytes) -> None:
+    made = intake()
+    made.take([Message(0, b"no JSON", kind), Message(1, None, kind)])
+    batch = made.seal()
+    assert (batch.rows, batch.dead, batch.moves) == (0, [], {("ratios", 0): Move(0, 2, None)})
+
+
+@pytest.mark.parametrize("correction", [10, 11, 12])
+def test_correction_records_give_no_tick(correction: int) -> None:
+    made = intake()
+    send(made, with_(RATIO, correction=correction))
+    assert (made.batch.rows, made.batch.dead) == (0, [])
+
+
+def test_aggregates_come_from_stocks_over_all_hours_with_a_ratio() -> None:
+    made = intake()
+    send(
+        made,
+        with_(CANDLE, ratio=BLOCK, src=(0, 1, 0)),
+        with_(CANDLE, ratio=BLOCK, src=(0, 2, 0), hours="regular"),
+        with_(CANDLE, src=(0, 3, 0)),
+        with_(CANDLE, ratio=BLOCK, src=(0, 4, 0), revision=1),
+        with_(CANDLE, src=(0, 5, 0), revision=2),
+        name="candles",
+    )
+    send(made, with_(CANDLE, ratio=BLOCK), name="crypto")
+    lines = made.batch.tables
+    assert (len(lines[AGGREGATES].fresh), len(lines[AGGREGATES].revised)) == (1, 1)
+    assert (len(lines[CANDLES].fresh), len(lines[CANDLES].revised)) == (4, 2)
+    assert made.batch.emptied == [(TS, "MARA", 2)]
+    assert made.batch.dead == []
+
+
+def test_a_candle_on_the_topic_of_another_interval_is_a_dead_letter() -> None:
+    made = intake()
+    send(made, with_(CANDLE, interval="1m"), name="candles")
+    assert (made.batch.rows, len(made.batch.dead)) == (0, 1)
+
+
+def test_steps_of_consecutive_batches_join() -> None:
+    made = intake(next_offset=7)
+    send(made, RATIO)
+    first = made.seal().moves
+    send(made, with_(RATIO, src=(0, 2, 0)), with_(RATIO, src=(0, 3, 0)))
+    assert first == {("ratios", 0): Move(7, 8, (0, 1, 0))}
+    assert made.seal().moves == {("ratios", 0): Move(8, 10, (0, 3, 0))}
+    assert made.seal(every=True).moves["candles", 0] == Move(7, 7, None)
+
+
+def test_a_jump_is_doubted_once_and_then_believed() -> None:
+    made = intake()
+    jumped = [Message(30, encode(RATIO), None)]
+    made.take(jumped)
+    assert made.doubtful
+    assert made.batch.rows == 0
+    made.place({("ratios", 0): Position(0, None)})
+    made.take(jumped)
+    assert not made.doubtful
+    assert made.seal().moves == {("ratios", 0): Move(0, 31, (0, 1, 0))}
+
+
+def test_records_of_partitions_given_away_are_ignored() -> None:
+    made = intake()
+    made.place({})
+    made.take([Message(0, encode(RATIO), None)])
+    assert (made.batch.rows, made.seal().moves) == (0, {})
+
+
+def test_every_column_of_the_code_stands_in_the_migrations() -> None:
+    text = "\n".join(migration.body for migration in read_migrations())
+    for table in TABLES:
+        body = text.split(f"CREATE TABLE {table.name} (")[1].split(");")[0]
+        declared = [line.split()[0].strip('"') for line in body.strip().splitlines()]
+        assert [c for c in declared if c not in {"PRIMARY", "known_at"}] == list(table.columns)
+
+
+def test_replays_never_drop_days() -> None:
+    assert SinkSettings(namespace="").drops_old_days
+    assert not SinkSettings(namespace="replay-1.").drops_old_days
+    assert not SinkSettings(namespace="", retention="off").drops_old_days
+    assert partition_name("t", date(2018, 1, 2)) == "t_20180102"
