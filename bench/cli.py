@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
@@ -55,6 +57,7 @@ def stages(  # noqa: PLR0917 - typer reads the options from the parameters
         fail(f"--only takes one of {', '.join(NAMES)}")
     choices = Choices(trades, runs, seconds, _rates(rates), burst, only)
     load = machine.load_before()
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # as Ctrl-C: stops what was started
     configure_logs("bench", "WARNING")
     try:
         report = _run(choices, load)
