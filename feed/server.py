@@ -81,7 +81,7 @@ class FeedServer:
         return f"http://{self._settings.host}:{self.rest_port}"
 
     def health(self) -> dict[str, Any]:
-        """State and load of the feed; `last_tick_ms` is how long it took to send what was last due."""
+        """State and load of the feed; `behind_ms` is how late the market runs."""
         running = self._pump_task is not None and not self._pump_task.done()
         return {
             "status": "ok" if running else "stopped",
@@ -89,7 +89,7 @@ class FeedServer:
             "trades_sent": self.ledger.total,
             "trades_in_history": self.history.size,
             "slow_consumers": self.hub.slow_consumers,
-            "last_tick_ms": self._pump.last_tick_ms if self._pump is not None else 0,
+            "behind_ms": self._pump.behind_ms if self._pump is not None else 0,
         }
 
     async def _start(self, host: str, ws_port: int, rest_port: int) -> None:
