@@ -10,16 +10,16 @@ from marketdata.calendar import TradingHours
 from marketdata.conditions import NOTHING, updates_of
 from marketdata.intake import Intake
 from marketdata.order import OrderKey, order_key
-from marketdata.records import Ratio, Reference, Src, Trade
+from marketdata.records import Ratio, RatioReason, Reference, Src, Trade
 from marketdata.units import SECOND_US
 
 CORRECTION_RECORDS: Final = frozenset({10, 11, 12})
 """Corrections that are records of their own about another trade, not trades: cancel, error, correction."""
 
-NO_REFERENCE: Final = "no_reference"
-STALE_REFERENCE: Final = "stale_reference"
-PAST_HORIZON: Final = "past_horizon"
-CORRECTION_RECORD: Final = "correction_record"
+NO_REFERENCE: Final[RatioReason] = "no_reference"
+STALE_REFERENCE: Final[RatioReason] = "stale_reference"
+PAST_HORIZON: Final[RatioReason] = "past_horizon"
+CORRECTION_RECORD: Final[RatioReason] = "correction_record"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class RatioJoin:
             reason=reason,
         )
 
-    def _match(self, trade: Trade) -> tuple[Reference | None, str | None]:
+    def _match(self, trade: Trade) -> tuple[Reference | None, RatioReason | None]:
         if trade.correction in CORRECTION_RECORDS:
             return None, CORRECTION_RECORD
         if trade.ts < self.intake.oldest:

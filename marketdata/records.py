@@ -7,11 +7,16 @@ source record's outputs to that topic. Fields at their default are left out of t
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 Src = tuple[int, int, int]
+RatioReason = Literal["no_reference", "stale_reference", "past_horizon", "correction_record"]
+"""Why a trade has no ratio: no BTC trade before it, the last one too old, too late, or not a trade itself."""
+
+LateReason = Literal["past_horizon", "no_original"]
+"""Why no candle took it: later than the revision horizon, or a cancel whose original is not within it."""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="kind", kw_only=True):
@@ -85,17 +90,17 @@ class Ratio(Record, tag="ratio", frozen=True, gc=False):
     updates_volume: bool
     src: Src
     timestamp_out: int
+    reference: str | None
+    btc_price: float | None
+    btc_ts: int | None
+    btc_age_us: int | None
+    btc_volume: float | None
+    ratio: float | None
+    inverse_ratio: float | None
+    reason: RatioReason | None
     sequence: int = 0
     trf: int = 0
     correction: int = 0
-    reference: str | None = None
-    btc_price: float | None = None
-    btc_ts: int | None = None
-    btc_age_us: int | None = None
-    btc_volume: float | None = None
-    ratio: float | None = None
-    inverse_ratio: float | None = None
-    reason: str | None = None
     revision: int = 0
 
 
@@ -141,7 +146,7 @@ class Candle(Record, tag="candle", frozen=True, gc=False):
 
     symbol: str
     interval: str
-    hours: str
+    hours: Literal["all", "regular"]
     timestamp_in: int
     end: int
     timestamp_out: int
@@ -170,7 +175,7 @@ class LateTrade(Record, tag="late_trade", frozen=True, gc=False):
     size: float
     exchange: int
     id: str
-    reason: str
+    reason: LateReason
     src: Src
     trf: int = 0
     sequence: int = 0
@@ -183,7 +188,7 @@ class Gap(Record, tag="gap", frozen=True, gc=False):
     cluster: str
     start: int
     end: int | None
-    status: str
+    status: Literal["open", "filled", "given_up"]
     epoch: int
 
 

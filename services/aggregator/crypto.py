@@ -54,6 +54,9 @@ def _late(trade: Trade, src: tuple[int, int, int]) -> LateTrade:
         size=trade.size,
         exchange=trade.exchange,
         id=trade.id,
-        reason="past the revision horizon",
+        reason="past_horizon",
         src=src,
+        trf=trade.trf,
+        sequence=trade.sequence,
+        correction=trade.correction,
     )

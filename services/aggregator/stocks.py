@@ -10,7 +10,7 @@ from marketdata.bar import Tick
 from marketdata.candles import CandleEngine
 from marketdata.join import CORRECTION_RECORDS
 from marketdata.order import id_key
-from marketdata.records import Clock, LateTrade, Ratio
+from marketdata.records import Clock, LateReason, LateTrade, Ratio
 from services.aggregator.publisher import Publisher
 from streaming.reader import SrcFilter
 from streaming.stage import UnreadableError
@@ -53,15 +53,15 @@ class StocksProcessor:
         )  # fmt: skip
         if record.correction in CORRECTION_RECORDS:
             taken = self._engine.cancel(record.symbol, tick, record.id, record.received_ts)
-            reason = "no original within the revision horizon"
+            reason: LateReason = "no_original"
         else:
             taken = self._engine.add(record.symbol, tick, record.received_ts)
-            reason = "past the revision horizon"
+            reason = "past_horizon"
         if not taken:
             self._publisher.late(_late(record, reason, (self._partition, offset, 0)))
 
 
-def _late(record: Ratio, reason: str, src: tuple[int, int, int]) -> LateTrade:
+def _late(record: Ratio, reason: LateReason, src: tuple[int, int, int]) -> LateTrade:
     return LateTrade(
         symbol=record.symbol,
         ts=record.ts,

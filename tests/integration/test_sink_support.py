@@ -43,7 +43,7 @@ def ratio(n: int, *, price: float = 20.0, size: float = 5.0, src_offset: int | N
         stock_price=price, stock_size=size, stock_volume=int(size), eligible=True, updates_open_close=True,
         updates_volume=True, src=(0, n if src_offset is None else src_offset, changes.pop("src_n", 0)),
         timestamp_out=time.time_ns() // 1000, reference="BTC-USD", btc_price=100_000.0, btc_ts=BASE_US - 5,
-        btc_age_us=5 + n * 1_000, btc_volume=0.25, ratio=price / 100_000, inverse_ratio=100_000 / price,
+        btc_age_us=5 + n * 1_000, btc_volume=0.25, ratio=price / 100_000, inverse_ratio=100_000 / price, reason=None,
     )  # fmt: skip
     return msgspec.structs.replace(record, **changes)
 

@@ -40,6 +40,8 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     options = typing.get_args(kind)
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         return st.one_of([values(option) for option in options])
+    if typing.get_origin(kind) is typing.Literal:
+        return st.sampled_from(options)
     assert typing.get_origin(kind) is tuple, kind
     if options[-1] is Ellipsis:
         return st.lists(values(options[0]), max_size=4).map(tuple)

@@ -15,6 +15,8 @@ def ratio(received_ts: int, *, ts: int | None = None, out: int | None = None) ->
         symbol="MARA", ts=received_ts if ts is None else ts, received_ts=received_ts, exchange=4, id="1", epoch=1,
         stock_price=17.0, stock_size=1.0, stock_volume=1, eligible=True, updates_open_close=True,
         updates_volume=True, src=(0, 1, 0), timestamp_out=out or received_ts,
+        reference=None, btc_price=None, btc_ts=None, btc_age_us=None,
+    btc_volume=None, ratio=None, inverse_ratio=None, reason="no_reference",
     )  # fmt: skip
 
 

@@ -24,6 +24,8 @@ TS = 1_514_903_400_000_000
 RATIO = Ratio(
     symbol="MARA", ts=TS, received_ts=TS + 1, exchange=4, id="a", epoch=1, stock_price=20.5, stock_size=5.5,
     stock_volume=5, eligible=True, updates_open_close=False, updates_volume=True, src=(0, 1, 0), timestamp_out=TS + 2,
+    reference=None, btc_price=None, btc_ts=None, btc_age_us=None,
+    btc_volume=None, ratio=None, inverse_ratio=None, reason=None,
 )  # fmt: skip
 CANDLE = Candle(
     symbol="MARA", interval="500ms", hours="all", timestamp_in=TS, end=TS + 500_000, timestamp_out=TS + 9,
