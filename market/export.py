@@ -1,8 +1,8 @@
 """The canonical export: what a namespace's derived topics say, in a form two runs can be compared by.
 
 A line is ``topic partition record``: the records that the reader's rule accepts, in the order of their partition,
-keys sorted, without ``timestamp_out`` and ``latency_ms`` (they follow the wall clock). A candle's ``src`` is left out too:
-it counts places in ``ratios``, where a restarted writer may have left repeats.
+keys sorted, without ``timestamp_out`` and ``latency_ms``, which follow the wall clock. A candle's ``src`` is left out
+too: it counts places in ``ratios``, where a restarted writer may have left repeats.
 """
 
 from __future__ import annotations

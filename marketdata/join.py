@@ -21,6 +21,9 @@ STALE_REFERENCE: Final[RatioReason] = "stale_reference"
 PAST_HORIZON: Final[RatioReason] = "past_horizon"
 CORRECTION_RECORD: Final[RatioReason] = "correction_record"
 
+_Answer = tuple[str | None, float | None, int | None, int | None, float | None, float | None, float | None]
+_NO_ANSWER: Final[_Answer] = (None, None, None, None, None, None, None)
+
 
 @dataclass(frozen=True, slots=True)
 class JoinSettings:
@@ -92,33 +95,12 @@ class RatioJoin:
         updates = updates_of(trade.conditions, regular_hours=self._hours.is_regular(trade.ts))
         if trade.correction in CORRECTION_RECORDS:
             updates = NOTHING
-        return Ratio(
-            symbol=trade.symbol,
-            ts=trade.ts,
-            received_ts=trade.received_ts,
-            exchange=trade.exchange,
-            id=trade.id,
-            epoch=trade.epoch,
-            stock_price=trade.price,
-            stock_size=trade.size,
-            stock_volume=int(trade.size),
-            eligible=updates.high_low,
-            updates_open_close=updates.open_close,
-            updates_volume=updates.volume,
-            src=src,
-            timestamp_out=now,
-            sequence=trade.sequence,
-            trf=trade.trf,
-            correction=trade.correction,
-            reference=match.symbol if match else None,
-            btc_price=match.price if match else None,
-            btc_ts=match.ts if match else None,
-            btc_age_us=trade.ts - match.ts if match else None,
-            btc_volume=match.size if match else None,
-            ratio=trade.price / match.price if match else None,
-            inverse_ratio=match.price / trade.price if match else None,
-            reason=reason,
-        )
+        # By position, in the order of the record's fields.
+        return Ratio(  # type: ignore[arg-type]  # mypy cannot follow a tuple spread over fields
+            trade.symbol, trade.ts, trade.received_ts, trade.exchange, trade.id, trade.epoch,
+            trade.price, trade.size, int(trade.size), *updates, src, now,
+            *_answer(trade, match), reason, trade.sequence, trade.trf, trade.correction,
+        )  # fmt: skip
 
     def _match(self, trade: Trade) -> tuple[Reference | None, RatioReason | None]:
         if trade.correction in CORRECTION_RECORDS:
@@ -138,3 +120,11 @@ class RatioJoin:
         if oldest - self._pruned >= 60 * SECOND_US:
             self._history.forget_before(oldest)
             self._pruned = oldest
+
+
+def _answer(trade: Trade, match: Reference | None) -> _Answer:
+    """The fields of a ratio record from ``reference`` to ``inverse_ratio``."""
+    if match is None:
+        return _NO_ANSWER
+    price, btc = trade.price, match.price
+    return match.symbol, btc, match.ts, trade.ts - match.ts, match.size, price / btc, btc / price

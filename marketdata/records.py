@@ -67,7 +67,8 @@ class Reference(Trade, tag="reference", frozen=True, gc=False):
     src: Src | None = None
 
 
-class Ratio(Record, tag="ratio", frozen=True, gc=False):
+# Not by keyword only: one is made for each trade, and keywords would cost four times as much.
+class Ratio(Record, tag="ratio", frozen=True, gc=False, kw_only=False):
     """A stock trade joined with the last BTC trade at or before it.
 
     ``ratio`` = stock_price / btc_price, per share; null with a ``reason`` where there is no answer.

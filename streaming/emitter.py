@@ -44,6 +44,7 @@ class Emitter:
 
     def __init__(self, producer: Producer, partition: int, topics: Iterable[str]) -> None:
         self._producer = producer
+        self._produce = producer.produce
         self._partition = partition
         self._tails: dict[str, Src | None] = dict.fromkeys(topics)
         self._ticket: Ticket | None = None
@@ -77,4 +78,7 @@ class Emitter:
             raise RuntimeError(f"an output for {topic} outside of any run")
         ticket.pending += 1
         self.emitted += 1
-        produce(self._producer, topic, value, key, self._partition, headers, ticket.delivered)
+        try:
+            self._produce(topic, value, key, self._partition, ticket.delivered, headers=headers)
+        except BufferError:
+            produce(self._producer, topic, value, key, self._partition, headers, ticket.delivered)

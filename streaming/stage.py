@@ -44,6 +44,9 @@ class Processor(Protocol):
             UnreadableError: the record cannot be read; the state is as before.
         """
 
+    def after_run(self, now: int) -> None:
+        """Report latencies as of ``now`` µs, once a run: an observation for each record would cost too much."""
+
 
 MakeProcessor = Callable[[int, Emitter], Processor]
 
@@ -68,11 +71,6 @@ class Partition:
     position: int = BEGINNING
 
 
-class _App(faust.App):  # type: ignore[misc]
-    def _create_directories(self) -> None:
-        """Faust's folders are for its tables, and there are none: a read-only file system will do."""
-
-
 class StageWorker:
     """Runs stages in one Faust app: each has an agent of its own on its one input topic."""
 
@@ -86,7 +84,7 @@ class StageWorker:
         self.app = self._make_app()
 
     def _make_app(self) -> Any:
-        app = _App(
+        app = faust.App(
             self._settings.group(self._service),
             broker=f"aiokafka://{self._settings.kafka_bootstrap_servers.replace(',', ';')}",
             autodiscover=False,
@@ -104,6 +102,7 @@ class StageWorker:
             broker_commit_interval=1.0,
             logging_config=None,
         )
+        app._create_directories = lambda: None  # they are for Faust's tables, and there are none
         app.transport = transport_for(self._recover, frozenset(self._stages))(url=app.conf.broker, app=app)
         for stage in self._stages.values():
             topic = app.topic(stage.input, value_type=None, value_serializer="raw", key_serializer="raw")
@@ -150,6 +149,7 @@ class StageWorker:
                 self._dead_letter(run, record, str(error), now, ticket)
             position = offset + 1
         partition.position = position
+        partition.processor.after_run(now)
         ticket.processed()
         self.producer.poll(0)
         metrics.RECORDS.labels(partition.stage.name).inc(size)
@@ -165,7 +165,7 @@ class StageWorker:
         produce(self.producer, topic, encode(letter), record.key, 0, on_delivery=ticket.delivered)
 
     async def _serve_deliveries(self) -> None:
-        """Have deliveries reported while no run comes. (Faust's own timer would warn of each run longer than it.)"""
+        """Have deliveries reported while no run comes; a timer of Faust's would warn of each run longer than it."""
         while True:
             self.producer.poll(0)
             await asyncio.sleep(DELIVERIES_EVERY_S)

@@ -64,7 +64,7 @@ def read_back(bootstrap: str, places: Iterable[Place], look_back: int) -> Iterat
                 raise TailError(f"the broker did not give the ends of {sorted(waiting)} within {TIMEOUT_S:.0f} s")
             for message in consumer.consume(5_000, 0.05):
                 if (error := message.error()) is not None:
-                    raise TailError(f"cannot read the ends of the topics: {error}")  # noqa: TRY301 - one loop, one error
+                    raise TailError(f"cannot read the ends of the topics: {error}")
                 place, next_offset = (message.topic() or "", message.partition() or 0), (message.offset() or 0) + 1
                 yield place, message.value() or b""
                 if next_offset >= bounds[place][1]:

@@ -36,6 +36,10 @@ class CryptoProcessor:
         elif type(record) is Trade and self._intake.accept_trade(record):
             self._trade(record, offset)
 
+    def after_run(self, now: int) -> None:
+        """See streaming.stage.Processor."""
+        self._publisher.after_run(now)
+
     def _trade(self, trade: Trade, offset: int) -> None:
         tick = Tick(
             trade.ts, trade.sequence, trade.exchange, id_key(trade.id), trade.trf, trade.price, trade.size,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Final
 
 from marketdata.candles import CandleEngine, Closed
@@ -28,21 +27,34 @@ class Publisher:
         self._candles = [topics.candles(market, level.name) for level in levels]
         self._progress = topics.progress(market)
         self._late = topics.late(market)
+        self._base = levels[0].length
+        self._ends: dict[int, int] = {}
         self._latency = [metrics.CANDLE_LATENCY.labels(market, level.name) for level in levels]
 
     def advance(self, engine: CandleEngine, offset: int, clock: int, now: int) -> None:
         """Publish all that ``clock`` closes, then how far each interval is complete."""
         before = engine.clock
-        ordinal: Counter[int] = Counter()
-        for closed in engine.advance(clock):
-            n = ordinal[closed.level]
-            ordinal[closed.level] = n + 1
-            self._candle(closed, (self._partition, offset, n), now)
+        self._close(engine, offset, clock, now)
+        if clock - clock % self._base <= before:
+            return  # inside a base bucket: nothing became complete
         for n, (interval, end) in enumerate(engine.complete(before, clock)):
             src = (self._partition, offset, n)
             if self._emitter.wants(self._progress, src):
                 record = Progress(interval=interval, end=end, src=src)
                 self._emitter.emit(self._progress, interval.encode(), encode(record))
+
+    def after_run(self, now: int) -> None:
+        """Observe, for each interval, the latency of the last candle that the run closed."""
+        for level, end in self._ends.items():
+            self._latency[level].observe((now - end) / SECOND_US)
+        self._ends.clear()
+
+    def _close(self, engine: CandleEngine, offset: int, clock: int, now: int) -> None:
+        ordinals = [0] * len(self._levels)
+        for closed in engine.advance(clock):
+            n = ordinals[closed.level]
+            ordinals[closed.level] = n + 1
+            self._candle(closed, (self._partition, offset, n), now)
 
     def late(self, trade: LateTrade) -> None:
         """Publish a trade or correction that no candle took."""
@@ -69,4 +81,4 @@ class Publisher:
         )
         self._emitter.emit(topic, closed.symbol.encode(), encode(candle))
         if closed.revision == 0:
-            self._latency[closed.level].observe((now - since) / SECOND_US)
+            self._ends[closed.level] = closed.end

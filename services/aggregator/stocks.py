@@ -46,6 +46,10 @@ class StocksProcessor:
         else:
             self._publisher.advance(self._engine, offset, record.ts, now)
 
+    def after_run(self, now: int) -> None:
+        """See streaming.stage.Processor."""
+        self._publisher.after_run(now)
+
     def _ratio(self, record: Ratio, offset: int) -> None:
         tick = Tick(
             record.ts, record.sequence, record.exchange, id_key(record.id), record.trf, record.stock_price,

@@ -27,6 +27,7 @@ class RatioProcessor:
         self._emitter = emitter
         self._topic = topic
         self._join = join
+        self._received_ts = 0
 
     def process(self, offset: int, value: bytes, now: int) -> None:
         """Take one record of trades.stocks; see streaming.stage.Processor."""
@@ -43,11 +44,17 @@ class RatioProcessor:
         elif self._join.reference(record):
             self._pass_on(record.symbol.encode(), value, src, _REFERENCE)
 
+    def after_run(self, now: int) -> None:
+        """Observe the latency of the run's last trade."""
+        if self._received_ts:
+            metrics.RATIO_LATENCY.observe((now - self._received_ts) / SECOND_US)
+            self._received_ts = 0
+
     def _stock(self, trade: Trade, src: Src, now: int) -> None:
         ratio = self._join.stock(trade, src, now)
         if ratio is not None and self._emitter.wants(self._topic, src):
             self._emitter.emit(self._topic, trade.symbol.encode(), encode(ratio), _RATIO)
-            metrics.RATIO_LATENCY.observe((now - trade.received_ts) / SECOND_US)
+            self._received_ts = trade.received_ts
 
     def _pass_on(self, key: bytes | None, value: bytes, src: Src, headers: list[tuple[str, bytes]]) -> None:
         """The record as it came, with ``src`` put in before its closing brace."""
