@@ -10,22 +10,29 @@ from marketdata.units import CLOCK_STEP_US, DAY_US, SECOND_US, ceil_to, floor_to
 class FileClock:
     """Clocks between the merged events of files: a function of their times alone.
 
-    They stand at the first multiple of 50 ms at or after each event and at the last one before the next event.
+    They stand at the first multiple of 50 ms at or after each event and at the last one before the next event; each
+    above every event from its value on, and below all earlier ones.
     """
 
     def __init__(self) -> None:
         self._event: int | None = None
+        self._next = 0
 
     def before(self, ts: int) -> tuple[int, ...]:
         """The clocks to write before the event at ``ts`` µs; events come in ascending order of time."""
         event, self._event = self._event, ts
+        first = self._next
+        if event is not None and ts < first:
+            return ()
+        self._next = floor_to(ts, CLOCK_STEP_US) + CLOCK_STEP_US
+        own = (ts,) if ts % CLOCK_STEP_US == 0 else ()
         if event is None:
-            return ()
-        first = ceil_to(event, CLOCK_STEP_US)
+            return own
         last = ceil_to(ts, CLOCK_STEP_US) - CLOCK_STEP_US
-        if last < first:
-            return ()
-        return (first,) if first == last else (first, last)
+        between = {last} if last >= first else set()
+        if event % CLOCK_STEP_US:  # otherwise its first multiple stands before it
+            between.add(first)
+        return tuple(sorted(between.union(own)))
 
     def end(self) -> tuple[int, ...]:
         """The clocks after the last event: the first multiple, and the UTC midnight that closes every window."""
@@ -33,7 +40,7 @@ class FileClock:
             return ()
         first = ceil_to(self._event, CLOCK_STEP_US)
         midnight = floor_to(self._event, DAY_US) + DAY_US
-        return (first,) if first == midnight else (first, midnight)
+        return (midnight,) if first in {self._event, midnight} else (first, midnight)
 
 
 class LiveClock:
@@ -72,12 +79,23 @@ class LiveClock:
         """The least lag of the last second's trades, 0 without any: what the host's clock cannot be ahead by."""
         return self._lags[0][1] if self._lags else 0
 
+    def next_in(self, now: int) -> int:
+        """µs from ``now`` until the next multiple of 50 ms is due, as the lag stands."""
+        return CLOCK_STEP_US - self._held(now) % CLOCK_STEP_US
+
+    def is_due(self, now: int) -> bool:
+        """Whether a multiple of 50 ms that has not been written is reached at ``now``."""
+        return self._held(now) >= self.last + CLOCK_STEP_US
+
     def due(self, now: int, limit: int | None = None) -> int | None:
         """The clock to write at ``now``, None while the next multiple of 50 ms is not reached or past ``limit``."""
-        value = floor_to(now - self._allowance - self._delay - self.hold(now), CLOCK_STEP_US)
+        value = floor_to(self._held(now), CLOCK_STEP_US)
         if limit is not None:
             value = min(value, limit)
         if value <= self.last:
             return None
         self.last = value
         return value
+
+    def _held(self, now: int) -> int:
+        return now - self._allowance - self._delay - self.hold(now)

@@ -9,6 +9,7 @@ from marketdata.vendor import CryptoTrade, StockTrade, VendorTrade
 
 EARLIEST_MS = 946_684_800_000  # 2000-01-01
 LATEST_MS = 4_102_444_800_000  # 2100-01-01
+MAX_NAME = 64
 
 
 class NormaliseError(ValueError):
@@ -26,8 +27,8 @@ def normalise(event: VendorTrade, received_ts: int, epoch: int) -> Trade:
         raise NormaliseError(f"price {trade.price!r} is not a positive number")
     if not (trade.size >= 0 and isfinite(trade.size)):
         raise NormaliseError(f"size {trade.size!r} is not a number from 0 on")
-    if not trade.symbol or not trade.id:
-        raise NormaliseError("a trade needs a symbol and an id")
+    if not (0 < len(trade.symbol) <= MAX_NAME and 0 < len(trade.id) <= MAX_NAME):
+        raise NormaliseError(f"a trade needs a symbol and an id of 1 to {MAX_NAME} characters")
     if not EARLIEST_MS <= event.t < LATEST_MS:
         raise NormaliseError(f"time {event.t} is not in milliseconds of this century")
     return trade
@@ -73,4 +74,4 @@ def _decimal(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise NormaliseError(f"decimal size {text!r} is not a number") from None
+        raise NormaliseError(f"decimal size {text[:MAX_NAME]!r} is not a number") from None

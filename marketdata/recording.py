@@ -72,7 +72,7 @@ class Placement:
         shift = self.shift_ms + number * self.length_ms
         for event in events:
             event.t += shift
-            if number:
+            if number and event.i != "":  # an event without one stays without
                 event.i = f"{event.i}-{number}"
             if type(event) is StockTrade:
                 event.trft += shift if event.trft else 0

@@ -1,11 +1,20 @@
 """The vendor's events as they come on the socket and in recordings. Unknown fields are ignored.
 
-Source: the vendor's WebSocket specification; private fields of recordings begin with an underscore.
+Source: the vendor's WebSocket specification; private fields of recordings begin with an underscore. Numbers are
+bounded by what readers of the topics and the database can hold: one past that is garbage, told apart here.
 """
 
 from __future__ import annotations
 
+from typing import Annotated, Final
+
 import msgspec
+from msgspec import Meta
+
+Code = Annotated[int, Meta(ge=0, lt=2**31)]
+TimeMs = Annotated[int, Meta(ge=0, lt=2**43)]
+Sequence = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Tape = Annotated[float, Meta(ge=0, lt=2**31)]
 
 
 class StockTrade(msgspec.Struct, tag_field="ev", tag="T", gc=False):
@@ -13,17 +22,17 @@ class StockTrade(msgspec.Struct, tag_field="ev", tag="T", gc=False):
 
     sym: str
     p: float
-    t: int
+    t: TimeMs
     i: str | int
-    x: int = 0
+    x: Code = 0
     s: float = 0
     ds: str | None = None
-    c: tuple[int, ...] = ()
-    z: float = 0
-    q: int = 0
-    trfi: int = 0
-    trft: int = 0
-    corr: int = msgspec.field(name="_corr", default=0)
+    c: tuple[Code, ...] = ()
+    z: Tape = 0
+    q: Sequence = 0
+    trfi: Code = 0
+    trft: TimeMs = 0
+    corr: Code = msgspec.field(name="_corr", default=0)
 
 
 class CryptoTrade(msgspec.Struct, tag_field="ev", tag="XT", gc=False):
@@ -31,12 +40,12 @@ class CryptoTrade(msgspec.Struct, tag_field="ev", tag="XT", gc=False):
 
     pair: str
     p: float
-    t: int
+    t: TimeMs
     s: float
     i: str | int = ""
-    x: int = 0
-    c: tuple[int, ...] = ()
-    r: int = 0
+    x: Code = 0
+    c: tuple[Code, ...] = ()
+    r: TimeMs = 0
 
 
 class Status(msgspec.Struct, tag_field="ev", tag="status", gc=False):
@@ -47,5 +56,7 @@ class Status(msgspec.Struct, tag_field="ev", tag="status", gc=False):
 
 
 VendorTrade = StockTrade | CryptoTrade
-OTHER_CHANNELS = frozenset({"Q", "A", "AM", "XQ", "XA", "XAS", "XL2", "LULD"})
+OTHER_CHANNELS: Final = frozenset({"Q", "A", "AM", "XQ", "XA", "XAS", "XL2", "LULD"})
 """Events that are known and not read here."""
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are no event: bad JSON, bad UTF-8, nesting without end."""

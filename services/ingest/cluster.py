@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from random import Random
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 import structlog
@@ -21,7 +22,7 @@ from services.ingest.queue import FrameQueue, Received
 
 log = structlog.stdlib.get_logger()
 DIALOGUE_TIMEOUT_S = 10.0
-_STATUS = b'[{"ev":"status"'
+_STATUS = b'"status"'
 _encode = msgspec.json.encode
 
 REMEDIES = {
@@ -43,8 +44,9 @@ class RefusedError(RuntimeError):
 class Cluster:
     """Keeps one market's connection: dialogue, subscription, silence watchdog, reconnection.
 
-    ``connected`` is true from the subscription to the loss; ``last_frame_ts`` is the receive time in µs of the
-    newest frame; ``lost_at`` the monotonic time of the loss, None while connected.
+    ``connected`` is true from the subscription to the loss; ``flowing`` from the first data after it;
+    ``last_frame_ts`` is the receive time in µs of the newest frame; ``lost_at`` the monotonic time of the loss,
+    None while connected.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Cluster:
         self._max_frame_bytes = max_frame_bytes
         self._backoff = Backoff(Random())  # noqa: S311 - jitter, not a secret
         self.connected = False
+        self.flowing = False
         self.connected_ts = 0
         self.last_frame_ts = 0
         self.lost_at: float | None = time.monotonic()
@@ -99,7 +102,8 @@ class Cluster:
         except RefusedError as error:
             return error.status, error.status == "auth_failed"
         except ConnectionClosed as error:
-            return f"closed {error.rcvd.code if error.rcvd else 1006}", False
+            close = error.rcvd or error.sent
+            return f"closed {close.code if close else 1006}", False
         except TimeoutError:
             return "silence" if self.connected else "timeout", False
         except (OSError, InvalidHandshake, InvalidURI) as error:
@@ -114,7 +118,7 @@ class Cluster:
         self.connected, self.lost_at = True, None
         self.connected_ts = time.time_ns() // 1_000
         metrics.CONNECTED.labels(self.market).set(1)
-        log.info("connected", market=self.market, url=self._url, channels=len(self._channels))
+        log.info("connected", market=self.market, url=_shown(self._url), channels=len(self._channels))
 
     async def _expect(self, socket: ClientConnection, wanted: str) -> None:
         """Read until the server says ``wanted``; RefusedError where it says no."""
@@ -126,23 +130,26 @@ class Cluster:
                     _refusal(status)
 
     async def _read(self, socket: ClientConnection) -> None:
-        flowing_since = time.monotonic()
+        flowing_since = 0.0
         while True:
             async with asyncio.timeout(self._silence_timeout_s()):
                 raw = await socket.recv(decode=False)
             self.last_frame_ts = time.time_ns() // 1_000
             metrics.FRAMES.labels(self.market).inc()
             metrics.BYTES.labels(self.market).inc(len(raw))
-            if raw.startswith(_STATUS):
+            if _STATUS in raw:
                 for status in read_frame(raw).statuses:
                     _refusal(status)
+            elif not self.flowing:
+                self.flowing, flowing_since = True, time.monotonic()
             await self._queue.put(Received(self.market, self.last_frame_ts, raw))
-            self._backoff.flowed(time.monotonic() - flowing_since)
+            if self.flowing:
+                self._backoff.flowed(time.monotonic() - flowing_since)
 
     def _lost(self) -> None:
         if self.lost_at is None:
             self.lost_at = time.monotonic()
-        self.connected = False
+        self.connected = self.flowing = False
         metrics.CONNECTED.labels(self.market).set(0)
 
 
@@ -151,6 +158,12 @@ def _refusal(status: Status) -> None:
         raise RefusedError(status)
     if status.status == "error":
         log.error("the feed reports an error", message=status.message)
+
+
+def _shown(url: str) -> str:
+    """``url`` as it may be logged: without user, password and query, which can hold a key."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 async def cancelled(task: asyncio.Task[None]) -> None:

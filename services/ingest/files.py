@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 import heapq
 import time
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import IO, Final, cast
 
@@ -16,13 +19,14 @@ from marketdata.clock import FileClock
 from marketdata.normalise import NormaliseError, normalise
 from marketdata.recording import UNTIL_END, Placement, RecordingSpec, parse_spec
 from marketdata.topics import MARKETS
-from marketdata.vendor import OTHER_CHANNELS, StockTrade, VendorTrade
+from marketdata.vendor import OTHER_CHANNELS, UNREADABLE, StockTrade, VendorTrade
 from services.ingest import metrics
 from services.ingest.writer import Writer
 
 log = structlog.stdlib.get_logger()
 SAY_EVERY_S: Final = 5.0
 BadLine = Callable[[str, bytes], None]
+_time: Final = attrgetter("t")
 _decoder: Final = msgspec.json.Decoder(VendorTrade)
 
 
@@ -38,18 +42,28 @@ def read_events(path: Path, bad: BadLine) -> Iterator[VendorTrade]:
     """The trades of a recording in ascending time; what cannot be read goes to ``bad``.
 
     Raises:
-        RecordingError: the file cannot be opened, or an event is earlier than the one before it.
+        RecordingError: the file cannot be read, or an event is earlier than the one before it.
     """
     last = 0
+    for number, line in enumerate(_lines(path), 1):
+        event = _event(line, bad)
+        if event is None:
+            continue
+        if event.t < last:
+            raise RecordingError(f"{path} line {number}: time {event.t} is before {last}; sort the file by t")
+        last = event.t
+        yield event
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    number = 0
     with _open(path) as lines:
-        for number, line in enumerate(lines, 1):
-            event = _event(line, bad)
-            if event is None:
-                continue
-            if event.t < last:
-                raise RecordingError(f"{path} line {number}: time {event.t} is before {last}; sort the file by t")
-            last = event.t
-            yield event
+        try:
+            for line in lines:
+                number += 1
+                yield line
+        except (OSError, EOFError, zlib.error) as error:
+            raise RecordingError(f"{path} cannot be read past line {number}: {error}") from error
 
 
 def _open(path: Path) -> IO[bytes]:
@@ -62,7 +76,7 @@ def _open(path: Path) -> IO[bytes]:
 def _event(line: bytes, bad: BadLine) -> VendorTrade | None:
     try:
         return cast("VendorTrade", _decoder.decode(line))
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         if not line.strip():
             return None
         if _channel(line) in OTHER_CHANNELS:
@@ -75,7 +89,7 @@ def _event(line: bytes, bad: BadLine) -> VendorTrade | None:
 def _channel(line: bytes) -> str:
     try:
         return msgspec.json.decode(line, type=_AnyEvent).ev
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return ""
 
 
@@ -100,14 +114,18 @@ class FileSource:
         said = self._began
         clock, writer, epoch = FileClock(), self._writer, self._writer.epoch
         counts = dict.fromkeys(MARKETS, 0)
+        received = {market: metrics.RECEIVED.labels(market) for market in MARKETS}
         for n, event in enumerate(self._merged()):
             ts = event.t * 1_000
             for value in clock.before(ts):
                 self._clock(value)
             if self._speed:
                 self._pace(ts)
+                if self._stopped():
+                    return counts
             market = "stocks" if type(event) is StockTrade else "crypto"
             counts[market] += 1
+            received[market].inc()
             try:
                 writer.trade(market, normalise(event, ts, epoch))
             except NormaliseError as error:
@@ -159,7 +177,7 @@ class FileSource:
         starts = [span[0] + place.shift_ms for span, place in zip(spans, places, strict=True)]
         self._span = (min(starts), max(ends))
         streams = [self._laps(spec, place, max(ends)) for spec, place in zip(self._specs, places, strict=True)]
-        return heapq.merge(*streams, key=lambda event: (event.t, type(event) is StockTrade))
+        return crypto_first(heapq.merge(*streams, key=_time))
 
     def _laps(self, spec: RecordingSpec, place: Placement, end_ms: int) -> Iterator[VendorTrade]:
         number = 0
@@ -184,6 +202,16 @@ class FileSource:
         if not times:
             raise RecordingError(f"{path} holds no trade")
         return times[0], times[-1]
+
+
+def crypto_first(events: Iterable[VendorTrade]) -> Iterator[VendorTrade]:
+    """``events``, ascending in time, with crypto before stocks at the same time, each in their order."""
+    for _, group in groupby(events, key=_time):
+        yield from sorted(group, key=_is_stock)
+
+
+def _is_stock(event: VendorTrade) -> bool:
+    return type(event) is StockTrade
 
 
 def _first_and_last(events: Iterator[VendorTrade]) -> Iterator[VendorTrade]:

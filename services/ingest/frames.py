@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from marketdata.vendor import OTHER_CHANNELS, CryptoTrade, Status, StockTrade, VendorTrade
+from marketdata.vendor import OTHER_CHANNELS, UNREADABLE, CryptoTrade, Status, StockTrade, VendorTrade
 
 _fast: Final = msgspec.json.Decoder(list[StockTrade | CryptoTrade | Status])
 _one: Final = msgspec.json.Decoder(StockTrade | CryptoTrade | Status)
@@ -36,7 +36,7 @@ def read_frame(raw: bytes) -> Frame:
     frame = Frame()
     try:
         events = _fast.decode(raw)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         _read_parts(raw, frame)
         return frame
     for event in events:
@@ -54,13 +54,13 @@ def _sort(event: StockTrade | CryptoTrade | Status, frame: Frame) -> None:
 def _read_parts(raw: bytes, frame: Frame) -> None:
     try:
         parts = _parts.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         frame.bad.append((f"not an array of events: {error}", raw))
         return
     for part in parts:
         try:
             _sort(_one.decode(part), frame)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             if _channel(part) in OTHER_CHANNELS:
                 frame.ignored += 1
             else:
@@ -70,5 +70,5 @@ def _read_parts(raw: bytes, frame: Frame) -> None:
 def _channel(part: msgspec.Raw) -> str | None:
     try:
         return _any.decode(part).ev
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         return None

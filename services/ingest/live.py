@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+import msgspec
 import structlog
 import uvloop
 
 from marketdata.calendar import new_york_hours
 from marketdata.clock import LiveClock
 from marketdata.normalise import NormaliseError, normalise
+from marketdata.records import Gap
 from marketdata.topics import MARKETS
-from marketdata.units import CLOCK_STEP_US, SECOND_US
+from marketdata.units import SECOND_US
 from marketdata.vendor import StockTrade
 from services.ingest import metrics
 from services.ingest.cluster import Cluster, cancelled
@@ -28,6 +30,12 @@ from streaming.ops import Health
 
 log = structlog.stdlib.get_logger()
 SLICE_FRAMES = 64
+STEADY_US = 2 * SECOND_US
+"""A subscription that brings no data counts as restored after this: a server may confirm it and then cut."""
+LOOP_TURNS = 3
+"""Turns of the event loop that bring a frame from the socket into the queue."""
+MAX_LOOKS = 32
+"""Each look reads some 256 KiB of a socket that holds so much, so that this many empty the kernel's buffer."""
 QUIET_TIMES = 20
 """Outside market hours a stream may be silent this many times longer before it is taken for dead."""
 
@@ -37,10 +45,10 @@ def wall_us() -> int:
     return time.time_ns() // 1_000
 
 
-def run_live(settings: IngestSettings, writer: Writer, health: Health) -> None:
+def run_live(settings: IngestSettings, writer: Writer, health: Health, open_gaps: Mapping[str, int]) -> None:
     """Read the feed until SIGTERM or SIGINT; what was received is written."""
     is_open = market_hours(settings)
-    uvloop.run(Live(settings, writer, is_open).run(health))
+    uvloop.run(Live(settings, writer, is_open).run(health, open_gaps))
 
 
 def market_hours(settings: IngestSettings) -> Callable[[str, int], bool]:
@@ -63,20 +71,25 @@ class Live:
         self._clocks = {market: self._clock(market) for market in MARKETS}
         gap_us = round(settings.gap_timeout_s * SECOND_US)
         self._outages = {market: Outage(market, gap_us, writer.epoch) for market in MARKETS}
+        self._looked = self._mark = 0
+        self._ticked = True
         self._silence = SilenceWatch({"stocks": settings.symbols, "crypto": settings.crypto_symbols})
         self._stopping = False
         self._clock_written = time.monotonic()
 
-    async def run(self, health: Health) -> None:
-        """Read and write until a signal; then write what is in the queue."""
+    async def run(self, health: Health, open_gaps: Mapping[str, int]) -> None:
+        """Read and write until a signal; then write what is in the queue.
+
+        ``open_gaps``: where gaps began that a predecessor left open, µs by market.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         health.add("clocks", self._clocks_health)
         health.add("connections", self._connections_health)
         for market, outage in self._outages.items():
-            if last := self._writer.newest_clock(market):
-                outage.begin(last, wall_us())
+            if start := open_gaps.get(market) or self._writer.newest_clock(market):
+                self._record(outage.begin(start, wall_us()))
         readers = [asyncio.create_task(cluster.run()) for cluster in self._clusters.values()]
         while not self._stopping:
             await self._step()
@@ -91,39 +104,69 @@ class Live:
         self._stopping = True
 
     async def _step(self) -> None:
-        """Write a slice of frames, then the clocks that everything received so far allows."""
+        """Write a slice of frames, and the clocks once all is written that came before their time."""
+        if self._writer.crowded:
+            self._writer.poll()
+            await asyncio.sleep(0.01)
+            return
+        if self._ticked and any(clock.is_due(wall_us()) for clock in self._clocks.values()):
+            await self._look()
         for _ in range(SLICE_FRAMES):
             frame = self._queue.take()
             if frame is None:
                 break
             self._write(frame)
-        # A frame that still waits may hold trades older than now: the clock stays before its receipt.
-        now = self._queue.oldest_ts or wall_us()
-        for market in MARKETS:
-            self._tick(market, now)
+        if not self._ticked and self._queue.taken >= self._mark:
+            self._ticked = True
+            for market in MARKETS:
+                self._tick(market, self._looked)
         self._writer.poll()
         metrics.QUEUE_FRAMES.set(len(self._queue))
-        self._silence.look(now, self._is_open)
+        self._silence.look(wall_us(), self._is_open)
         if len(self._queue):
             await asyncio.sleep(0)
         else:
-            await self._queue.wait((CLOCK_STEP_US - wall_us() % CLOCK_STEP_US) / SECOND_US + 0.0005)
+            now = wall_us()
+            next_in = min(clock.next_in(now) for clock in self._clocks.values())
+            await self._queue.wait(next_in / SECOND_US + 0.0005)
+
+    async def _look(self) -> None:
+        """Read all that the sockets hold now, and note how far the queue must be written until it all is.
+
+        A clock speaks for what was received, not for what was read: after a stall the sockets hold trades that are
+        older than the allowance.
+        """
+        self._looked, self._ticked = wall_us(), False
+        for _ in range(MAX_LOOKS):
+            before = self._queue.added
+            for _ in range(LOOP_TURNS):
+                await asyncio.sleep(0)
+            if self._queue.added == before or self._queue.full:
+                break
+        if self._queue.full:  # the sockets hold more, all of it later than the oldest frame here
+            self._looked = min(self._looked, self._queue.oldest_ts or self._looked)
+        self._mark = self._queue.added
 
     def _tick(self, market: str, now: int) -> None:
         cluster, outage, clock = self._clusters[market], self._outages[market], self._clocks[market]
-        if cluster.connected:
-            if gap := outage.end(cluster.connected_ts):
-                self._writer.gap(gap)
-                log.warning("gap in the feed", market=market, start=gap.start, end=gap.end, status=gap.status)
-        elif not cluster.last_frame_ts:
-            return  # never connected: nothing is known yet
-        else:
-            outage.begin(cluster.last_frame_ts - self._settings.allowance_ms * 1_000, now)
+        delay = self._delay_us(market)
+        if cluster.flowing or (cluster.connected and now - cluster.connected_ts > STEADY_US):
+            self._record(outage.end(cluster.connected_ts - delay))
+        elif cluster.last_frame_ts and not cluster.connected:
+            start = cluster.last_frame_ts - delay - self._settings.allowance_ms * 1_000
+            self._record(outage.begin(start, now))
+        elif not outage.is_open:
+            return  # nothing was received yet
         value = clock.due(now, outage.limit(now))
         if value is not None:
             self._writer.clock(market, value)
             self._clock_written = time.monotonic()
             metrics.CLOCK_LAG.labels(market).set((wall_us() - value) / SECOND_US)
+
+    def _record(self, gap: Gap | None) -> None:
+        if gap is not None:
+            self._writer.gap(gap)
+            log.warning("gap in the feed", market=gap.cluster, start=gap.start, end=gap.end, status=gap.status)
 
     def _write(self, received: Received) -> None:
         market, received_ts, raw = received
@@ -131,12 +174,13 @@ class Live:
         writer, clock, epoch = self._writer, self._clocks[market], self._writer.epoch
         for event in frame.trades:
             if (type(event) is StockTrade) != (market == "stocks"):
-                writer.dead_letter(f"{type(event).__name__} on the {market} cluster", raw, received_ts)
+                reason = f"{type(event).__name__} on the {market} cluster"
+                writer.dead_letter(reason, msgspec.json.encode(event), received_ts)
                 continue
             try:
                 trade = normalise(event, received_ts, epoch)
             except NormaliseError as error:
-                writer.dead_letter(str(error), raw, received_ts)
+                writer.dead_letter(str(error), msgspec.json.encode(event), received_ts)
                 continue
             clock.trade(trade.ts, received_ts)
             self._silence.heard(market, trade.symbol, received_ts)
@@ -169,13 +213,17 @@ class Live:
 
     def _clock(self, market: str) -> LiveClock:
         settings = self._settings
-        delay = settings.stocks_feed_delay_s if market == "stocks" else settings.crypto_feed_delay_s
         return LiveClock(
             settings.allowance_ms * 1_000,
-            round(delay * SECOND_US),
+            self._delay_us(market),
             settings.max_hold_ms * 1_000,
             self._writer.newest_clock(market),
         )
+
+    def _delay_us(self, market: str) -> int:
+        settings = self._settings
+        delay = settings.stocks_feed_delay_s if market == "stocks" else settings.crypto_feed_delay_s
+        return round(delay * SECOND_US)
 
     def _clocks_health(self) -> tuple[bool, object]:
         age = time.monotonic() - self._clock_written

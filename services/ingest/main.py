@@ -7,6 +7,7 @@ import sys
 import time
 
 import structlog
+from confluent_kafka import KafkaException
 
 from marketdata.recording import SpecError
 from marketdata.topics import MARKETS
@@ -15,9 +16,11 @@ from services.ingest.files import FileSource, RecordingError
 from services.ingest.logend import read_log_end
 from services.ingest.settings import IngestSettings
 from services.ingest.writer import Writer
-from streaming.admin import check_partitions
+from streaming.admin import PartitionMismatchError, check_partitions
+from streaming.fatal import die
 from streaming.logs import configure_logs
 from streaming.ops import Health, OpsServer
+from streaming.tails import TailError
 
 log = structlog.stdlib.get_logger()
 FLUSH_S = 10.0
@@ -28,10 +31,12 @@ def main() -> None:
     settings = IngestSettings()
     configure_logs("ingest", settings.log_level, settings.log_format)
     topics = settings.topics
-    check_partitions(
-        settings.kafka_bootstrap_servers, {topics.trades(market): settings.partitions for market in MARKETS}
-    )
-    end = read_log_end(settings.kafka_bootstrap_servers, topics, settings.partitions)
+    try:
+        wanted = {topics.trades(market): settings.partitions for market in MARKETS}
+        check_partitions(settings.kafka_bootstrap_servers, wanted)
+        end = read_log_end(settings.kafka_bootstrap_servers, topics, settings.partitions)
+    except (KafkaException, PartitionMismatchError, TailError) as error:
+        die(str(error), bootstrap=settings.kafka_bootstrap_servers)
     writer = Writer(
         settings.kafka_bootstrap_servers,
         topics,
@@ -45,16 +50,18 @@ def main() -> None:
     health = Health()
     ops = OpsServer(health, settings.metrics_host, settings.metrics_port).start()
     log.info("started", source=settings.source, epoch=writer.epoch, metrics_port=ops.port)
-    if settings.source == "feed":
-        from services.ingest.live import run_live
-
-        run_live(settings, writer, health)
-    elif end.epoch:
+    if settings.source == "files" and end.epoch:
         log.error("these topics hold trades already: replay into another NAMESPACE", namespace=settings.namespace)
         sys.exit(1)
-    else:
-        play_files(settings, writer, health)
-    left = writer.flush(FLUSH_S)
+    try:
+        if settings.source == "feed":
+            from services.ingest.live import run_live
+
+            run_live(settings, writer, health, end.open_gaps)
+        else:
+            play_files(settings, writer, health)
+    finally:  # also after an error: what was received is written
+        left = writer.flush(FLUSH_S)
     log.info("stopped", undelivered=left)
     sys.exit(1 if left else 0)
 
@@ -70,10 +77,11 @@ def play_files(settings: IngestSettings, writer: Writer, health: Health) -> None
         health.add("progress", lambda: (True, {"reached": source.reached, "records": writer.records}))
         counts = source.run()
     except (RecordingError, SpecError) as error:
-        log.error("the recordings cannot be played", reason=str(error))  # noqa: TRY400 - no traceback
         writer.flush(FLUSH_S)
+        log.error("the recordings cannot be played", reason=str(error))  # noqa: TRY400 - no traceback
         sys.exit(1)
     writer.flush(120)
     seconds = time.monotonic() - began
-    log.info("played", **counts, records=writer.records, seconds=round(seconds, 2),
+    event = "stopped before the end" if stopped else "played"
+    log.info(event, **counts, records=writer.records, seconds=round(seconds, 2),
              trades_per_s=round(sum(counts.values()) / seconds))  # fmt: skip

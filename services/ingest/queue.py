@@ -19,7 +19,10 @@ class Received(NamedTuple):
 
 
 class FrameQueue:
-    """First in, first out, bounded by frames and by bytes."""
+    """First in, first out, bounded by frames and by bytes: at most one frame over either.
+
+    ``added`` and ``taken`` count frames since the start.
+    """
 
     def __init__(self, max_frames: int, max_bytes: int) -> None:
         self._frames: deque[Received] = deque()
@@ -28,10 +31,16 @@ class FrameQueue:
         self._max_bytes = max_bytes
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
-        self._room.set()
+        self.added = 0
+        self.taken = 0
 
     def __len__(self) -> int:
         return len(self._frames)
+
+    @property
+    def full(self) -> bool:
+        """Whether a reader has to wait."""
+        return len(self._frames) >= self._max_frames or self._bytes >= self._max_bytes
 
     @property
     def oldest_ts(self) -> int | None:
@@ -40,14 +49,15 @@ class FrameQueue:
 
     async def put(self, frame: Received) -> None:
         """Add a frame, waiting for room first."""
-        if not self._room.is_set():
+        if self.full:
             waited = time.monotonic()
-            await self._room.wait()
+            while self.full:  # the other reader may have been faster
+                self._room.clear()
+                await self._room.wait()
             metrics.QUEUE_FULL.inc(time.monotonic() - waited)
         self._frames.append(frame)
         self._bytes += len(frame.raw)
-        if len(self._frames) >= self._max_frames or self._bytes >= self._max_bytes:
-            self._room.clear()
+        self.added += 1
         self._arrived.set()
 
     def take(self) -> Received | None:
@@ -56,7 +66,9 @@ class FrameQueue:
             return None
         frame = self._frames.popleft()
         self._bytes -= len(frame.raw)
-        self._room.set()
+        self.taken += 1
+        if not self.full:
+            self._room.set()
         return frame
 
     async def wait(self, seconds: float) -> None:

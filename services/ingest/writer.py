@@ -16,6 +16,10 @@ from streaming.producer import Headers, check_delivery, exact_producer, produce
 TRADE: Final = [("kind", b"trade")]
 REFERENCE: Final = [("kind", b"reference")]
 CLOCK: Final = [("kind", b"clock")]
+CROWDED: Final = 250_000
+"""Undelivered records past which nothing is added: half of what the producer holds before it blocks."""
+MAX_DEAD_LETTER: Final = 256 * 1024
+"""Bytes of a dead letter that are kept, well under what brokers take in one record (1 MiB)."""
 
 
 class Writer:
@@ -84,14 +88,21 @@ class Writer:
         self._produce(self._topics.gaps, encode(gap), gap.cluster.encode(), 0, None)
 
     def dead_letter(self, reason: str, raw: bytes, now: int) -> None:
-        """Put aside what cannot be read."""
-        letter = DeadLetter(service="ingest", reason=reason, raw=raw, ts=now)
+        """Put aside what cannot be read; of more than 256 KiB the beginning."""
+        if len(raw) > MAX_DEAD_LETTER:
+            reason = f"{reason} (the first {MAX_DEAD_LETTER} of {len(raw)} bytes)"
+        letter = DeadLetter(service="ingest", reason=reason, raw=raw[:MAX_DEAD_LETTER], ts=now)
         self._produce(self._topics.dead_letters("ingest"), encode(letter), None, 0, None)
         metrics.DEAD_LETTERS.inc()
 
     def newest_clock(self, market: str) -> int:
         """The last clock written, in µs; 0 if none."""
         return self._intake[market].clock
+
+    @property
+    def crowded(self) -> bool:
+        """Whether Kafka is behind: adding more would soon block the event loop, and pings with it."""
+        return len(self._producer) > CROWDED
 
     def poll(self) -> None:
         """Let delivery failures be seen."""
