@@ -96,10 +96,10 @@ class RatioJoin:
         if trade.correction in CORRECTION_RECORDS:
             updates = NOTHING
         # By position, in the order of the record's fields.
-        return Ratio(  # type: ignore[arg-type]  # mypy cannot follow a tuple spread over fields
+        return Ratio(
             trade.symbol, trade.ts, trade.received_ts, trade.exchange, trade.id, trade.epoch,
             trade.price, trade.size, int(trade.size), *updates, src, now,
-            *_answer(trade, match), reason, trade.sequence, trade.trf, trade.correction,
+            *_answer(trade, match), reason, trade.sequence, trade.trf, trade.correction,  # type: ignore[arg-type]
         )  # fmt: skip
 
     def _match(self, trade: Trade) -> tuple[Reference | None, RatioReason | None]:
