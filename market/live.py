@@ -79,7 +79,7 @@ class LiveView:
         text = (
             f"{start:%Y-%m-%d %H:%M:%S.}{start.microsecond // 100_000} {candle.symbol:<8} {candle.interval:>5} "
             f"{_price(price.open)} {_price(price.high)} {_price(price.low)} {_price(price.close)} "
-            f"{price.volume:>11,.4g} {price.trade_count:>5} {_signed(change, 9)} {_signed(percent, 7)}% "
+            f"{_volume(price.volume)} {price.trade_count:>5} {_signed(change, 9)} {_signed(percent, 7)}% "
             f"{candle.latency_ms:>6.0f}ms{revised}"
         )
         if not self._terminal or not change:
@@ -91,10 +91,10 @@ class LiveView:
         now = time.monotonic()
         then, before = self._last_counts
         trades = counts.get("ingest_trades_written_total", 0.0)
-        rate = (trades - before) / (now - then) if before else 0.0
+        rate = f"{(trades - before) / (now - then):,.0f}" if before else "..."
         self._last_counts = (now, trades)
         text = (
-            f"-- {rate:,.0f} trades/s | lag: ratio {counts.get('stage_lag_records:ratio', 0):,.0f}, "
+            f"-- {rate} trades/s | lag: ratio {counts.get('stage_lag_records:ratio', 0):,.0f}, "
             f"candles {counts.get('stage_lag_records:aggregator', 0):,.0f}, "
             f"rows {counts.get('sink_lag_records', 0):,.0f} records | {self.candles} candles shown"
         )
@@ -132,3 +132,7 @@ def _price(value: float | None) -> str:
 
 def _signed(value: float | None, width: int) -> str:
     return f"{'-':>{width}}" if value is None else f"{value:>+{width}.3f}"
+
+
+def _volume(value: float) -> str:
+    return f"{value:>11,.0f}" if value >= 1_000 else f"{value:>11,.4g}"
