@@ -27,10 +27,10 @@ log = structlog.stdlib.get_logger()
 class Lines:
     """COPY lines of one table: first ones, and those that replace what may stand already."""
 
-    fresh: list[str] = field(default_factory=list)
-    revised: list[str] = field(default_factory=list)
+    fresh: list[bytes] = field(default_factory=list)
+    revised: list[bytes] = field(default_factory=list)
 
-    def add(self, line: str, revision: int) -> None:
+    def add(self, line: bytes, revision: int) -> None:
         """Put a row where its revision belongs."""
         (self.revised if revision else self.fresh).append(line)
 
@@ -48,7 +48,7 @@ class Batch:
     published: list[int] = field(default_factory=list)
     rows: int = 0
 
-    def add(self, table: Table, line: str, revision: int, published: int) -> None:
+    def add(self, table: Table, line: bytes, revision: int, published: int) -> None:
         """One row and the time its record was published."""
         self.tables[table].add(line, revision)
         self.published.append(published)
@@ -154,7 +154,7 @@ class Intake:
         if kind is not None and kind != b"ratio":
             return  # clocks and BTC copies, most of the records: not worth decoding
         record = (self._any_ratio if kind is None else self._ratio).decode(message.value() or b"")
-        if not isinstance(record, Ratio) or not self._new(self._ratios, partition, record.src):
+        if type(record) is not Ratio or not self._new(self._ratios, partition, record.src):
             return
         if record.correction not in NOT_TRADES:
             self.batch.add(TICKS, tick_line(record), record.revision, record.timestamp_out)

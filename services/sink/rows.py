@@ -1,11 +1,11 @@
-"""One record as one line of COPY text; what a column could not hold is refused here, before the database sees it."""
+"""One record as one row for COPY; what a column could not hold is refused here, before the database sees it."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NoReturn
 
 from marketdata.records import Candle, Ratio, RatioBlock, Src
-from services.sink.copytext import NULL, flag, number, optional_text, optional_timestamp, text, timestamp
+from services.sink.copytext import Value, line, repeated_timestamp, timestamp
 
 PROMISED_SYMBOL: Final = 10  # VARCHAR(10), promised to users
 LONGEST_KEY: Final = 64  # of a text in a key: an index entry has room for 2,700 bytes
@@ -20,72 +20,86 @@ class BadRowError(ValueError):
     """A readable record whose values do not fit the table; the message says which."""
 
 
-def tick_line(r: Ratio) -> str:
+def tick_line(r: Ratio) -> bytes:
     """The row of ratio_ticks_live; columns as in ``tables.TICKS``.
 
     Raises:
         ValueError: a value does not fit its column.
     """
+    if not _tick_fits(r):
+        _explain_tick(r)
+    return line((
+        timestamp(r.ts), r.symbol, r.btc_price, r.stock_price, r.ratio, r.btc_volume, r.stock_volume, r.exchange,
+        r.trf, r.id, r.sequence, r.stock_size, r.eligible, r.updates_open_close, r.updates_volume, r.inverse_ratio,
+        r.reason, r.reference, repeated_timestamp(r.btc_ts), r.btc_age_us, timestamp(r.received_ts),
+        timestamp(r.timestamp_out), r.revision, *r.src,
+    ))  # fmt: skip
+
+
+def _tick_fits(r: Ratio) -> bool:
+    """All of ``_explain_tick`` in one expression: it stands in the way of every row."""
+    return (
+        len(r.symbol) <= PROMISED_SYMBOL
+        and len(r.id) <= LONGEST_KEY
+        and EARLIEST_US <= r.ts < LATEST_US
+        and EARLIEST_US <= r.received_ts < LATEST_US
+        and EARLIEST_US <= r.timestamp_out < LATEST_US
+        and (r.btc_ts is None or EARLIEST_US <= r.btc_ts < LATEST_US)
+        and 0 <= r.exchange <= INT_MAX
+        and 0 <= r.trf <= INT_MAX
+        and 0 <= r.revision <= INT_MAX
+        and -BIGINT_MAX <= r.stock_volume <= BIGINT_MAX
+        and -BIGINT_MAX <= r.sequence <= BIGINT_MAX
+        and (r.btc_age_us is None or -BIGINT_MAX <= r.btc_age_us <= BIGINT_MAX)
+        and (r.reference is None or len(r.reference) <= LONGEST_TEXT)
+    )
+
+
+def _explain_tick(r: Ratio) -> NoReturn:
     _promised_symbol(r.symbol)
     _within("id", len(r.id), LONGEST_KEY)
     _times(r.ts, r.received_ts, r.timestamp_out, r.ts if r.btc_ts is None else r.btc_ts)
     _within("exchange, trf or revision", max(r.exchange, r.trf, r.revision), INT_MAX)
     _positive("exchange, trf or revision", min(r.exchange, r.trf, r.revision))
-    _within("volume, sequence or age", max(abs(r.stock_volume), abs(r.sequence), abs(r.btc_age_us or 0)), BIGINT_MAX)
-    _within("reason or reference", max(len(r.reason or ""), len(r.reference or "")), LONGEST_TEXT)
-    src = r.src
-    return (
-        f"{timestamp(r.ts)}\t{text(r.symbol)}\t{number(r.btc_price)}\t{r.stock_price!r}\t{number(r.ratio)}\t"
-        f"{number(r.btc_volume)}\t{r.stock_volume}\t{r.exchange}\t{r.trf}\t{text(r.id)}\t{r.sequence}\t"
-        f"{r.stock_size!r}\t{flag(r.eligible)}\t{flag(r.updates_open_close)}\t{flag(r.updates_volume)}\t"
-        f"{number(r.inverse_ratio)}\t{optional_text(r.reason)}\t{optional_text(r.reference)}\t"
-        f"{optional_timestamp(r.btc_ts)}\t{number(r.btc_age_us)}\t{timestamp(r.received_ts)}\t"
-        f"{timestamp(r.timestamp_out)}\t{r.revision}\t{src[0]}\t{src[1]}\t{src[2]}\n"
-    )
+    raise BadRowError("stock_volume, sequence, btc_age_us or reference does not fit its column")
 
 
-def aggregate_line(c: Candle, ratio: RatioBlock) -> str:
-    """The row of ratio_aggregates_500ms; columns as in ``tables.AGGREGATES``.
+def aggregate_line(c: Candle, ratio: RatioBlock) -> bytes:
+    """The row of ratio_aggregates_500ms, of a candle that ``candle_line`` took; columns as in ``tables.AGGREGATES``.
 
     Raises:
         ValueError: a value does not fit its column.
     """
     _promised_symbol(c.symbol)
-    src = c.src
-    return (
-        f"{timestamp(c.timestamp_in)}\t{text(c.symbol)}\t{number(ratio.open)}\t{number(ratio.high)}\t"
-        f"{number(ratio.low)}\t{number(ratio.close)}\t{number(ratio.avg)}\t{ratio.tick_count}\t{number(ratio.twap)}\t"
-        f"{c.revision}\t{timestamp(c.timestamp_out)}\t{src[0]}\t{src[1]}\t{src[2]}\n"
-    )
+    return line((
+        timestamp(c.timestamp_in), c.symbol, ratio.open, ratio.high, ratio.low, ratio.close, ratio.avg,
+        ratio.tick_count, ratio.twap, c.revision, timestamp(c.timestamp_out), *c.src,
+    ))  # fmt: skip
 
 
-def candle_line(c: Candle, market: str) -> str:
+def candle_line(c: Candle, market: str) -> bytes:
     """The row of candles; columns as in ``tables.CANDLES``.
 
     Raises:
         ValueError: a value does not fit its column.
     """
-    p, src = c.price, c.src
+    p = c.price
     _within("symbol, interval or hours", max(len(c.symbol), len(c.interval), len(c.hours)), LONGEST_KEY)
     _times(c.timestamp_in, c.end, c.timestamp_out)
     counts = (p.tick_count, p.trade_count, c.revision, c.ratio.tick_count if c.ratio else 0)
     _within("count or revision", max(counts), INT_MAX)
     _positive("count or revision", min(counts))
-    return (
-        f"{text(c.symbol)}\t{text(c.interval)}\t{text(c.hours)}\t{timestamp(c.timestamp_in)}\t{timestamp(c.end)}\t"
-        f"{text(market)}\t{number(p.open)}\t{number(p.high)}\t{number(p.low)}\t{number(p.close)}\t{number(p.avg)}\t"
-        f"{number(p.vwap)}\t{p.volume!r}\t{p.tick_count}\t{p.trade_count}\t{_ratio(c.ratio)}\t{c.revision}\t"
-        f"{timestamp(c.timestamp_out)}\t{c.latency_ms!r}\t{src[0]}\t{src[1]}\t{src[2]}\n"
-    )
+    return line((
+        c.symbol, c.interval, c.hours, repeated_timestamp(c.timestamp_in), repeated_timestamp(c.end), market,
+        p.open, p.high, p.low, p.close, p.avg, p.vwap, p.volume, p.tick_count, p.trade_count, *_ratio(c.ratio),
+        c.revision, timestamp(c.timestamp_out), c.latency_ms, *c.src,
+    ))  # fmt: skip
 
 
-def _ratio(r: RatioBlock | None) -> str:
+def _ratio(r: RatioBlock | None) -> tuple[Value, ...]:
     if r is None:
-        return "\t".join([NULL] * 7)
-    return (
-        f"{number(r.open)}\t{number(r.high)}\t{number(r.low)}\t{number(r.close)}\t{number(r.avg)}\t{number(r.twap)}\t"
-        f"{r.tick_count}"
-    )
+        return (None,) * 7
+    return (r.open, r.high, r.low, r.close, r.avg, r.twap, r.tick_count)
 
 
 def check_src(src: Src) -> None:

@@ -66,13 +66,13 @@ class Store:
         return left > 0
 
 
-def _copy(connection: Connection[Any], table: Table, target: sql.Composable, lines: list[str]) -> None:
+def _copy(connection: Connection[Any], table: Table, target: sql.Composable, lines: list[bytes]) -> None:
     with connection.cursor() as cursor, cursor.copy(table.copy_into(target)) as copy:
         for start in range(0, len(lines), CHUNK):
-            copy.write("".join(lines[start : start + CHUNK]).encode())
+            copy.write(b"".join(lines[start : start + CHUNK]))
 
 
-def _merge(connection: Connection[Any], table: Table, lines: list[str]) -> None:
+def _merge(connection: Connection[Any], table: Table, lines: list[bytes]) -> None:
     connection.execute(table.create_incoming)
     connection.execute(sql.SQL("TRUNCATE {}").format(table.incoming))
     _copy(connection, table, table.incoming, lines)

@@ -8,8 +8,10 @@ from typing import Final
 
 from psycopg import sql
 
+from services.sink.copytext import OPTIONS
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)  # one object a table: found by identity for each row
 class Table:
     """One table; ``history`` names the table that superseded rows move to."""
 
@@ -25,7 +27,7 @@ class Table:
 
     def copy_into(self, target: sql.Composable) -> sql.Composed:
         """COPY of this table's columns into ``target``."""
-        return sql.SQL("COPY {} ({}) FROM STDIN").format(target, _list(self.columns))
+        return sql.SQL("COPY {} ({}) FROM STDIN {}").format(target, _list(self.columns), sql.SQL(OPTIONS))
 
     @cached_property
     def create_incoming(self) -> sql.Composed:

@@ -36,12 +36,14 @@ def test_rows_are_exact(bench: Bench) -> None:
 
 
 def test_a_cancel_record_gives_no_tick_and_a_null_ratio_is_stored(bench: Bench) -> None:
-    empty = ratio(1, btc_price=None, ratio=None, inverse_ratio=None, btc_ts=None, btc_volume=None, reason="no_btc")
+    empty = ratio(
+        1, btc_price=None, ratio=None, inverse_ratio=None, btc_ts=None, btc_volume=None, reason="no_reference"
+    )
     bench.send_ratios([ratio(0, correction=10), empty, ratio(2, correction=8)])
     with bench.sink():
         bench.wait_positions()
     rows = bench.rows("SELECT trade_id, ratio, reason, btc_time FROM ratio_ticks_live ORDER BY 1")
-    assert rows == [("t1", None, "no_btc", None), ("t2", Decimal("0.0002"), None, at(BASE_US - 5))]
+    assert rows == [("t1", None, "no_reference", None), ("t2", Decimal("0.0002"), None, at(BASE_US - 5))]
 
 
 def test_repeated_records_are_dropped_also_after_a_restart(bench: Bench) -> None:
@@ -148,6 +150,19 @@ def test_unreadable_records_become_dead_letters_and_the_stream_goes_on(bench: Be
     assert [by_offset[n].raw for n in range(len(bad))] == [value for value, _ in bad]
     assert "10" in by_offset[2].reason
     assert all(letter.service == "sink" and letter.partition == 0 for letter in letters)
+
+
+def test_the_server_reads_any_text_and_number_as_it_was(bench: Bench) -> None:
+    ids = ["null", "", "\\N", "\\.", "\n\\.\n", 'a"b', "\\", "\\\\n", "a\tb\nc\rd,e", "\x01", "é\x7f", "\U0001f600"]
+    prices = [0.1, 1e-7, 1.5e300, 5e-324, 123456789.123456789, 1e22, 0.1 + 0.2, 7.0, 1 / 3, 100.0, 1e16, 12345678.9]
+    ratios = [
+        ratio(n, id=i, price=p, ratio=p, inverse_ratio=p) for n, (i, p) in enumerate(zip(ids, prices, strict=True))
+    ]
+    bench.send_ratios(ratios)
+    with bench.sink():
+        bench.wait_positions()
+    rows = bench.rows("SELECT trade_id, stock_price, ratio FROM ratio_ticks_live ORDER BY src_offset")
+    assert rows == [(i, Decimal(repr(p)), Decimal(repr(p))) for i, p in zip(ids, prices, strict=True)]
 
 
 def test_the_users_queries(bench: Bench) -> None:

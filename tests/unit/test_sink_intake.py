@@ -19,13 +19,14 @@ from services.sink.positions import Move, Position
 from services.sink.rows import candle_line, tick_line
 from services.sink.settings import SinkSettings
 from services.sink.tables import AGGREGATES, CANDLES, TABLES, TICKS
+from tests.unit.test_sink_copytext import read_line
 
 TS = 1_514_903_400_000_000
 RATIO = Ratio(
     symbol="MARA", ts=TS, received_ts=TS + 1, exchange=4, id="a", epoch=1, stock_price=20.5, stock_size=5.5,
     stock_volume=5, eligible=True, updates_open_close=False, updates_volume=True, src=(0, 1, 0), timestamp_out=TS + 2,
-    reference=None, btc_price=None, btc_ts=None, btc_age_us=None,
-    btc_volume=None, ratio=None, inverse_ratio=None, reason=None,
+    reference=None, btc_price=None, btc_ts=None, btc_age_us=None, btc_volume=None, ratio=None, inverse_ratio=None,
+    reason="no_reference",
 )  # fmt: skip
 CANDLE = Candle(
     symbol="MARA", interval="500ms", hours="all", timestamp_in=TS, end=TS + 500_000, timestamp_out=TS + 9,
@@ -77,34 +78,34 @@ def with_(record: Any, **changes: Any) -> Any:
     return msgspec.structs.replace(record, **changes)
 
 
-def fields(line: str) -> dict[str, str]:
-    return dict(zip(TICKS.columns, line.removesuffix("\n").split("\t"), strict=True))
+def fields(line: bytes) -> dict[str, str | None]:
+    return dict(zip(TICKS.columns, read_line(line), strict=True))
 
 
 def test_a_tick_in_its_columns() -> None:
     row = fields(tick_line(RATIO))
     assert row["time"] == "2018-01-02 14:30:00.000000+00"
     assert (row["symbol"], row["stock_price"], row["stock_volume"], row["stock_size"]) == ("MARA", "20.5", "5", "5.5")
-    assert (row["eligible"], row["updates_open_close"], row["updates_volume"]) == ("t", "f", "t")
-    assert {row[c] for c in ("btc_price", "ratio", "inverse_ratio", "reason", "btc_time", "btc_age_us")} == {"\\N"}
+    assert (row["eligible"], row["updates_open_close"], row["updates_volume"]) == ("true", "false", "true")
+    assert {row[c] for c in ("btc_price", "ratio", "inverse_ratio", "btc_time", "btc_age_us")} == {None}
     assert (row["src_partition"], row["src_offset"], row["src_n"]) == ("0", "1", "0")
 
 
 def test_a_candle_fills_its_columns_with_and_without_ratio() -> None:
     for block in (None, BLOCK):
         line = candle_line(with_(CANDLE, ratio=block), "stocks")
-        assert len(line.removesuffix("\n").split("\t")) == len(CANDLES.columns)
+        assert len(read_line(line)) == len(CANDLES.columns)
 
 
 @given(st.text(max_size=10), st.text(max_size=64), st.none() | st.text(max_size=1_000))
-def test_any_texts_give_a_whole_line_or_a_refusal(symbol: str, trade_id: str, reason: str | None) -> None:
+def test_any_texts_give_a_whole_line_or_a_refusal(symbol: str, trade_id: str, reference: str | None) -> None:
     try:
-        line = tick_line(with_(RATIO, symbol=symbol, id=trade_id, reason=reason))
+        line = tick_line(with_(RATIO, symbol=symbol, id=trade_id, reference=reference))
     except ValueError:
-        assert "\0" in symbol + trade_id + (reason or "")
+        assert "\0" in symbol + trade_id + (reference or "")
         return
-    assert len(fields(line)) == len(TICKS.columns)
-    assert line.count("\n") == 1
+    row = fields(line)
+    assert (row["symbol"], row["trade_id"], row["reference"]) == (symbol, trade_id, reference)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,8 @@ def test_any_texts_give_a_whole_line_or_a_refusal(symbol: str, trade_id: str, re
     [
         {"symbol": "ELEVENCHARS"}, {"ts": 1}, {"received_ts": 0}, {"timestamp_out": 10**17}, {"btc_ts": 5},
         {"id": "x" * 65}, {"id": "\0"}, {"exchange": 2**31}, {"exchange": -1}, {"trf": 2**40}, {"revision": -1},
-        {"stock_volume": 2**63}, {"sequence": 2**63}, {"btc_age_us": 2**63}, {"reason": "r" * 1_001},
+        {"stock_volume": 2**63}, {"sequence": 2**63}, {"btc_age_us": 2**63}, {"reference": "r" * 1_001},
+        {"reason": "unknown"},
         {"src": (0, -1, 0)}, {"src": (0, 2**63, 0)}, {"src": (2**31, 1, 0)},
     ],
 )  # fmt: skip
