@@ -17,7 +17,7 @@ $(VENV)/.ready: requirements/dev.txt pyproject.toml
 	@echo "installing into $(VENV) (a minute or two, once)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 run: setup  ## Start everything and show finished candles (SECONDS=60 stops by itself; Ctrl-C at any time)
