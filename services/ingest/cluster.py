@@ -45,8 +45,8 @@ class Cluster:
     """Keeps one market's connection: dialogue, subscription, silence watchdog, reconnection.
 
     ``connected`` is true from the subscription to the loss; ``flowing`` from the first data after it;
-    ``last_frame_ts`` is the receive time in µs of the newest frame; ``lost_at`` the monotonic time of the loss,
-    None while connected.
+    ``last_frame_ts`` is the receive time in µs of the newest frame, ``last_data_ts`` of the newest with data;
+    ``lost_at`` the monotonic time of the loss, None while connected.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Cluster:
         self.connected = False
         self.flowing = False
         self.connected_ts = 0
-        self.last_frame_ts = 0
+        self.last_frame_ts = self.last_data_ts = 0
         self.lost_at: float | None = time.monotonic()
 
     async def run(self) -> None:
@@ -140,8 +140,10 @@ class Cluster:
             if _STATUS in raw:
                 for status in read_frame(raw).statuses:
                     _refusal(status)
-            elif not self.flowing:
-                self.flowing, flowing_since = True, time.monotonic()
+            else:
+                self.last_data_ts = self.last_frame_ts
+                if not self.flowing:
+                    self.flowing, flowing_since = True, time.monotonic()
             await self._queue.put(Received(self.market, self.last_frame_ts, raw))
             if self.flowing:
                 self._backoff.flowed(time.monotonic() - flowing_since)

@@ -152,7 +152,7 @@ class Live:
         delay = self._delay_us(market)
         if cluster.flowing or (cluster.connected and now - cluster.connected_ts > STEADY_US):
             self._record(outage.end(cluster.connected_ts - delay))
-        elif cluster.last_frame_ts and not cluster.connected:
+        elif (clock.last or cluster.last_data_ts) and not cluster.connected:
             start = cluster.last_frame_ts - delay - self._settings.allowance_ms * 1_000
             self._record(outage.begin(start, now))
         elif not outage.is_open:
