@@ -1,0 +1,160 @@
+"""Whatever happens to its workers, a service's outputs equal those of an undisturbed run, record for record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from marketdata.units import SECOND_US
+from tests.support.logs import STOCKS, Entry, market_log
+from tests.support.topics import read_entries
+from tests.support.trials import Case, Trial
+from tests.support.workers import Worker, eventually
+
+pytestmark = pytest.mark.integration
+PARTITIONS = 4
+TRADES = 24_000
+RATE = 4_000
+PAUSE_S = 9
+INTERVALS = ("500ms", "1s", "5s")
+HORIZON = {"REVISION_HORIZON_S": "20"}
+CANDLES = tuple(f"candles.{market}.{interval}" for market in ("stocks", "crypto") for interval in INTERVALS)
+PROGRESS = {"ratios": "candles.progress.stocks", "trades.crypto": "candles.progress.crypto"}
+OTHERS = ("trades.late.stocks", "trades.late.crypto")
+
+
+@pytest.fixture(scope="module")
+def cases(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
+    """Ratio and aggregator, each with what one undisturbed worker made of the same log."""
+    directory = tmp_path_factory.mktemp("undisturbed")
+    log = market_log(TRADES, PARTITIONS)
+    ratio = Case("ratio", PARTITIONS, [e for e in log if e.topic == STOCKS], ("ratios",), {STOCKS: "ratios"}, HORIZON)
+    with Trial(kafka, ratio, directory) as trial:
+        trial.feed().join()
+        trial.worker()
+        ratio.expected = trial.finish()
+        entries = read_entries(kafka, trial.namespace, "ratios") + [e for e in log if e.topic != STOCKS]
+    outputs = (*CANDLES, *PROGRESS.values(), *OTHERS)
+    aggregator = Case(
+        "aggregator", PARTITIONS, entries, outputs, PROGRESS, HORIZON | {"INTERVALS": ",".join(INTERVALS)}
+    )
+    with Trial(kafka, aggregator, directory) as trial:
+        trial.feed().join()
+        trial.worker()
+        aggregator.expected = trial.finish()
+    for case in (ratio, aggregator):
+        counts = {name: (read.raw, read.dropped) for name, read in case.expected.items()}
+        print(f"undisturbed {case.service}, {len(case.entries):,} records in; (records, repeats): {counts}")
+        assert all(records and not repeats for records, repeats in counts.values())
+    return [ratio, aggregator]
+
+
+def accepted(entries: list[Entry], horizon_us: int) -> list[list[tuple[str, object, int]]]:
+    """What ratio has to answer, worked out plainly: (kind, id or clock, offset in trades.stocks), by partition."""
+    answers: list[list[tuple[str, object, int]]] = []
+    for p in range(PARTITIONS):
+        epoch, clock, seen, found = 0, 0, set(), []
+        for offset, entry in enumerate(e for e in entries if e.partition == p):
+            record = msgspec.json.decode(entry.value or b"")
+            if record["epoch"] < epoch:
+                continue
+            epoch = record["epoch"]
+            if record["kind"] == "clock":
+                clock = record["ts"]
+                found.append(("clock", clock, offset))
+                continue
+            identity = tuple(record.get(name, 0) for name in ("symbol", "exchange", "id", "correction"))
+            if identity not in seen or record["ts"] < clock - horizon_us:
+                found.append((record["kind"].replace("trade", "ratio"), record["id"], offset))
+            seen.add(identity)
+        answers.append(found)
+    return answers
+
+
+def test_every_accepted_record_is_answered_once_in_the_order_of_the_log(cases: list[Case]) -> None:
+    ratio = cases[0]
+    read = ratio.expected["ratios"].partitions
+    found = [[(r["kind"], r.get("id", r["ts"]), r["src"][1]) for r in records] for records in read]
+    assert found == accepted(ratio.entries, 20 * SECOND_US)
+    for p, records in enumerate(read):
+        log = [e.value for e in ratio.entries if e.partition == p]
+        for record in (r for r in records if r["kind"] != "ratio"):
+            passed_on = {name: value for name, value in record.items() if name != "src"}
+            assert passed_on == msgspec.json.decode(log[record["src"][1]] or b"")
+
+
+def side_by_side(scenario: Callable[[Trial], int], kafka: str, cases: list[Case], directory: Path) -> dict[str, int]:
+    """Run the scenario on each case at once, as most of it is waiting; the repeats dropped, by service."""
+
+    def run(case: Case) -> int:
+        with Trial(kafka, case, directory) as trial:
+            return scenario(trial)
+
+    with ThreadPoolExecutor(len(cases)) as pool:
+        return dict(zip((case.service for case in cases), pool.map(run, cases), strict=True))
+
+
+def test_killed_workers_lose_nothing_and_repeat_nothing(kafka: str, cases: list[Case], tmp_path: Path) -> None:
+    def scenario(trial: Trial) -> int:
+        feeder = trial.feed(rate=RATE, up_to=0)
+        for share in (0.1, 0.35, 0.6):
+            feeder.allow(share + 0.2)
+            worker = trial.worker()
+            trial.reached(share)
+            worker.kill()
+        feeder.allow(1)
+        trial.worker()
+        return trial.compare("killed -9 three times")
+
+    assert side_by_side(scenario, kafka, cases, tmp_path) == {"ratio": 0, "aggregator": 0}
+
+
+def test_partitions_that_move_are_taken_over_exactly(kafka: str, cases: list[Case], tmp_path: Path) -> None:
+    def scenario(trial: Trial) -> int:
+        everything = PARTITIONS * len(trial.case.markers)
+        feeder = trial.feed(rate=RATE, up_to=0.4)
+        first = trial.worker()
+        trial.reached(0.2)
+        second = trial.worker()
+        assert 0 < len(second.wait_for("partitions assigned")["partitions"]) < everything
+        feeder.allow(0.7)
+        trial.reached(0.5)
+        assert first.terminate()[0] == 0
+        feeder.allow(1)
+        assert len(second.wait_for("partitions assigned", 2)["partitions"]) == everything
+        return trial.compare("second worker joins, first stops")
+
+    side_by_side(scenario, kafka, cases, tmp_path)
+
+
+def test_a_worker_that_slept_past_its_session_does_no_harm(kafka: str, cases: list[Case], tmp_path: Path) -> None:
+    def scenario(trial: Trial) -> int:
+        everything = PARTITIONS * len(trial.case.markers)
+        first, second = trial.worker(), trial.worker()
+        eventually(lambda: holds(first) + holds(second) == everything and holds(first) > 0, "the work is shared")
+        feeder = trial.feed(up_to=0.6)
+        trial.reached(0.1)
+        first.pause()
+        paused = time.monotonic()
+        takings = len(first.events("partitions assigned"))
+        feeder.allow(0.8)
+        eventually(lambda: holds(second) == everything, "the other takes over")
+        trial.reached(0.7)
+        time.sleep(max(0.0, paused + PAUSE_S - time.monotonic()))
+        first.resume()
+        first.wait_for("partitions assigned", takings + 1)
+        feeder.allow(1)
+        return trial.compare(f"paused for {PAUSE_S} s")
+
+    side_by_side(scenario, kafka, cases, tmp_path)
+
+
+def holds(worker: Worker) -> int:
+    """How many partitions a worker has been assigned last."""
+    assigned = worker.events("partitions assigned")
+    return len(assigned[-1]["partitions"]) if assigned else 0

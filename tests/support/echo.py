@@ -1,0 +1,94 @@
+"""A tiny stage, for trials of the transport itself: each record of trades.stocks becomes one of ratios.
+
+``python -m tests.support.echo`` reads from the environment how it is to misbehave. Its last line but one says what
+was seen inside: the most unfinished records at any time, and how often Faust slept for a second with work at hand.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import structlog
+from pydantic import Field
+
+from streaming import runs, stage
+from streaming.emitter import Emitter
+from streaming.producer import exact_producer
+from streaming.service import run_stages
+from streaming.settings import ServiceSettings
+from streaming.stage import Stage
+
+log = structlog.stdlib.get_logger()
+
+
+class EchoSettings(ServiceSettings):
+    """``echo_fail_at`` and ``echo_hang_at`` are offsets; ``echo_bound`` replaces the transport's own."""
+
+    echo_sleep_us: int = 0
+    echo_fail_at: int = -1
+    echo_hang_at: int = -1
+    echo_linger_ms: float = 2
+    echo_bound: int = Field(runs.MAX_UNFINISHED_RECORDS)
+
+
+class Echo:
+    """Writes {"src": ...} for each record."""
+
+    def __init__(self, settings: EchoSettings, partition: int, emitter: Emitter) -> None:
+        self._settings = settings
+        self._partition = partition
+        self._emitter = emitter
+
+    def process(self, offset: int, value: bytes, now: int) -> None:
+        settings = self._settings
+        if settings.echo_sleep_us:
+            time.sleep(settings.echo_sleep_us / 1e6)
+        if offset == settings.echo_fail_at:
+            raise RuntimeError("told to fail")
+        if offset == settings.echo_hang_at:
+            time.sleep(1_000)
+        src = (self._partition, offset, 0)
+        if self._emitter.wants(settings.topics.ratios, src):
+            self._emitter.emit(settings.topics.ratios, None, b'{"src":[%d,%d,%d]}' % src)
+
+    def after_run(self, now: int) -> None:
+        """No latencies to report."""
+
+
+class WatchedConsumer(runs.RunConsumer):
+    """The transport's consumer, with what happens inside counted."""
+
+    most_unfinished = 0
+    idle_seconds = 0
+
+    def _to_message(self, *args: Any) -> Any:
+        message = super()._to_message(*args)
+        WatchedConsumer.most_unfinished = max(self.most_unfinished, self.unfinished_records)
+        return message
+
+    async def sleep(self, n: float, **options: Any) -> None:
+        """Faust sleeps here where no partition may be read."""
+        if n == 1 and self.most_unfinished:
+            WatchedConsumer.idle_seconds += 1
+        await super().sleep(n, **options)
+
+
+def main() -> None:
+    settings = EchoSettings()
+    runs.MAX_UNFINISHED_RECORDS = settings.echo_bound
+    runs.RunConsumer = WatchedConsumer  # type: ignore[misc]
+    stage.exact_producer = lambda *args, **options: exact_producer(  # type: ignore[attr-defined]
+        *args, **options | {"linger_ms": settings.echo_linger_ms}
+    )
+    topics = settings.topics
+    echo = Stage("echo", topics.trades("stocks"), (topics.ratios,), lambda p, emitter: Echo(settings, p, emitter))
+    try:
+        run_stages(settings, "ratio", (echo,))
+    finally:
+        seen = WatchedConsumer
+        log.info("watched", most_unfinished=seen.most_unfinished, idle_seconds=seen.idle_seconds)
+
+
+if __name__ == "__main__":
+    main()
