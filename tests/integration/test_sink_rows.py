@@ -65,20 +65,24 @@ def test_repeated_records_are_dropped_also_after_a_restart(bench: Bench) -> None
 
 
 def test_a_revised_tick_replaces_only_if_higher(bench: Bench) -> None:
-    bench.send_ratios([ratio(0, src_n=0), ratio(1, src_n=0)])
+    first = [ratio(0), ratio(1), ratio(2)]
+    then = [ratio(0, src_offset=10, revision=2, ratio=0.5), ratio(2, src_offset=11, revision=2, ratio=0.5)]
+    last = [
+        ratio(0, src_offset=12, revision=1, ratio=0.7),
+        ratio(1, src_offset=13, revision=0, ratio=0.9),
+        ratio(2, src_offset=14, revision=4, ratio=0.8),
+        ratio(2, src_offset=15, revision=3, ratio=0.7),
+    ]
     with bench.sink():
-        bench.wait_positions()
-    bench.send_ratios(
-        [
-            ratio(0, src_offset=10, revision=2, ratio=0.5),
-            ratio(0, src_offset=11, revision=1, ratio=0.7),
-            ratio(1, src_offset=12, revision=0, ratio=0.9),
-        ]
-    )
-    with bench.sink():
-        bench.wait_positions()
+        for records in (first, then, last):
+            bench.send_ratios(records)
+            bench.wait_positions()
     rows = bench.rows("SELECT trade_id, ratio, revision, src_offset FROM ratio_ticks_live ORDER BY 1")
-    assert rows == [("t0", Decimal("0.5"), 2, 10), ("t1", Decimal("0.0002"), 0, 1)]
+    assert rows == [
+        ("t0", Decimal("0.5"), 2, 10),
+        ("t1", Decimal("0.0002"), 0, 1),
+        ("t2", Decimal("0.8"), 4, 14),
+    ]
 
 
 def test_candles_their_revisions_and_what_was_known(bench: Bench) -> None:

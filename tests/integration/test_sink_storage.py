@@ -12,14 +12,21 @@ from typing import Any
 import psycopg
 import pytest
 
+from services.sink.batch import Batch
 from services.sink.database import Database
 from services.sink.migrate import Migration, MigrationChangedError, migrate, read_migrations
 from services.sink.partitions import DailyPartitions
+from services.sink.positions import LogId, Move, Position, PositionMissError
 from services.sink.settings import SinkSettings
 from services.sink.storage import PLAIN, choose_mode
+from services.sink.tables import TICKS
 
 pytestmark = pytest.mark.integration
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
+GOOD = (
+    b'"2026-03-10 00:00:00+00","MARA",1,2,3,4,5,6,7,"t1",8,9,true,true,true,null,null,null,null,null,'
+    b'"2026-03-10 00:00:00+00","2026-03-10 00:00:00+00",0,0,0,0\n'
+)
 TODAY = (NOW.date() - datetime(1970, 1, 1, tzinfo=UTC).date()).days
 
 
@@ -113,6 +120,34 @@ def test_days_past_their_age_are_dropped_and_one_in_use_waits(database: str, con
     assert partitions(connection) == ["ratio_ticks_live_20260303", "ratio_ticks_live_20260310"]
     days.ensure(connection, [("ratio_ticks_live", TODAY - 8)])  # what was known is asked anew
     assert "ratio_ticks_live_20260302" in partitions(connection)
+
+
+def test_rows_and_positions_are_written_together_or_not_at_all(database: str) -> None:
+    sink = Database(SinkSettings(postgres_dsn=database), threading.Event())
+    sink.prepare()
+    place = ("ratios", 0)
+    assert sink.claim([place], LogId("c", {"ratios": "a"})) == {place: Position(0, None)}
+
+    def batch(base: int, line: bytes) -> Batch:
+        made = Batch(moves={place: Move(base, base + 1, (0, base, 0))}, days={(TICKS.name, TODAY)})
+        made.add(TICKS, line, 0, 0)
+        return made
+
+    good, unreadable = (GOOD.replace(b"t1", name) for name in (b"t1", b't2",x'))
+    sink.write(batch(0, good))
+    with pytest.raises(psycopg.DataError):
+        sink.write(batch(1, unreadable))
+    with pytest.raises(PositionMissError):
+        sink.write(batch(0, GOOD.replace(b"t1", b"t3")))
+    sink.write(batch(1, good))  # the same key: merged
+    assert sink.claim([place], LogId("c", {"ratios": "a"})) == {place: Position(2, (0, 1, 0))}
+    assert sink.claim([place], LogId("c", {"ratios": "b"})) == {place: Position(0, None)}
+    sink.log_id = LogId("c", {"ratios": "a"})
+    with pytest.raises(PositionMissError):  # the position belongs to another log by now
+        sink.write(batch(0, good))
+    sink.close()
+    with psycopg.connect(database) as connection:
+        assert connection.execute("SELECT trade_id FROM ratio_ticks_live").fetchall() == [("t1",)]
 
 
 def test_without_the_extension_the_mode_is_plain(connection: psycopg.Connection[Any]) -> None:
