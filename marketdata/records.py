@@ -7,11 +7,13 @@ source record's outputs to that topic. Fields at their default are left out of t
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 Src = tuple[int, int, int]
+Price = Annotated[float, msgspec.Meta(gt=0)]
+Size = Annotated[float, msgspec.Meta(ge=0)]
 RatioReason = Literal["no_reference", "stale_reference", "past_horizon", "correction_record"]
 """Why a trade has no ratio: no BTC trade before it, the last one too old, too late, or not a trade itself."""
 
@@ -45,8 +47,8 @@ class Trade(Record, tag="trade", frozen=True, gc=False):
     symbol: str
     ts: int
     received_ts: int
-    price: float
-    size: float
+    price: Price
+    size: Size
     exchange: int
     id: str
     epoch: int
@@ -83,8 +85,8 @@ class Ratio(Record, tag="ratio", frozen=True, gc=False, kw_only=False):
     exchange: int
     id: str
     epoch: int
-    stock_price: float
-    stock_size: float
+    stock_price: Price
+    stock_size: Size
     stock_volume: int
     eligible: bool
     updates_open_close: bool
@@ -172,8 +174,8 @@ class LateTrade(Record, tag="late_trade", frozen=True, gc=False):
     symbol: str
     ts: int
     received_ts: int
-    price: float
-    size: float
+    price: Price
+    size: Size
     exchange: int
     id: str
     reason: LateReason
@@ -210,3 +212,5 @@ RECORDS: Final[tuple[type[Record], ...]] = (
 )  # fmt: skip
 
 encode: Final = msgspec.json.Encoder().encode
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError)
+"""What decoding raises for bytes that are no record: bad JSON, bad UTF-8, nesting without end, no bytes at all."""

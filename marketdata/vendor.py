@@ -58,5 +58,3 @@ class Status(msgspec.Struct, tag_field="ev", tag="status", gc=False):
 VendorTrade = StockTrade | CryptoTrade
 OTHER_CHANNELS: Final = frozenset({"Q", "A", "AM", "XQ", "XA", "XAS", "XL2", "LULD"})
 """Events that are known and not read here."""
-UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are no event: bad JSON, bad UTF-8, nesting without end."""

@@ -165,7 +165,7 @@ class StageWorker:
         produce(self.producer, topic, encode(letter), record.key, 0, on_delivery=ticket.delivered)
 
     async def _serve_deliveries(self) -> None:
-        """Have deliveries reported while no run comes; a timer of Faust's would warn of each run longer than it."""
+        """Have deliveries reported while no run comes; a timer of Faust's warns whenever that takes a moment."""
         while True:
             self.producer.poll(0)
             await asyncio.sleep(DELIVERIES_EVERY_S)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from marketdata.records import Src
+from marketdata.records import UNREADABLE, Src
 from streaming.admin import await_bounds
 
 LOOK_BACK = 5_000
@@ -39,7 +39,7 @@ def read_tails(bootstrap: str, places: Iterable[Place]) -> dict[Place, Src]:
     for place, value in read_back(bootstrap, places, LOOK_BACK):
         try:
             src = _decode(value).src
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             continue  # not a record of ours: it cannot be our tail
         if src is not None and src > tails.get(place, (-1, -1, -1)):
             tails[place] = src

@@ -8,7 +8,7 @@ from marketdata.bar import Tick
 from marketdata.candles import CandleEngine
 from marketdata.intake import Intake
 from marketdata.order import id_key
-from marketdata.records import Clock, LateTrade, Trade
+from marketdata.records import UNREADABLE, Clock, LateTrade, Trade
 from services.aggregator.publisher import Publisher
 from streaming.stage import UnreadableError
 
@@ -28,7 +28,7 @@ class CryptoProcessor:
         """Take one record of trades.crypto; see streaming.stage.Processor."""
         try:
             record = _decode(value)
-        except (msgspec.MsgspecError, TypeError) as error:
+        except UNREADABLE as error:
             raise UnreadableError(f"not a record of trades.crypto: {error}") from error
         if type(record) is Clock:
             if self._intake.accept_clock(record):

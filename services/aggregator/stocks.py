@@ -10,7 +10,7 @@ from marketdata.bar import Tick
 from marketdata.candles import CandleEngine
 from marketdata.join import CORRECTION_RECORDS
 from marketdata.order import id_key
-from marketdata.records import Clock, LateReason, LateTrade, Ratio
+from marketdata.records import UNREADABLE, Clock, LateReason, LateTrade, Ratio
 from services.aggregator.publisher import Publisher
 from streaming.reader import SrcFilter
 from streaming.stage import UnreadableError
@@ -35,7 +35,7 @@ class StocksProcessor:
             return
         try:
             record = _decode(value)
-        except (msgspec.MsgspecError, TypeError) as error:
+        except UNREADABLE as error:
             raise UnreadableError(f"not a record of ratios: {error}") from error
         if record.src is None:
             raise UnreadableError("a record of ratios without src")

@@ -18,8 +18,9 @@ import structlog
 from marketdata.clock import FileClock
 from marketdata.normalise import NormaliseError, normalise
 from marketdata.recording import UNTIL_END, Placement, RecordingSpec, parse_spec
+from marketdata.records import UNREADABLE
 from marketdata.topics import MARKETS
-from marketdata.vendor import OTHER_CHANNELS, UNREADABLE, StockTrade, VendorTrade
+from marketdata.vendor import OTHER_CHANNELS, StockTrade, VendorTrade
 from services.ingest import metrics
 from services.ingest.writer import Writer
 

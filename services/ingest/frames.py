@@ -7,7 +7,8 @@ from typing import Final
 
 import msgspec
 
-from marketdata.vendor import OTHER_CHANNELS, UNREADABLE, CryptoTrade, Status, StockTrade, VendorTrade
+from marketdata.records import UNREADABLE
+from marketdata.vendor import OTHER_CHANNELS, CryptoTrade, Status, StockTrade, VendorTrade
 
 _fast: Final = msgspec.json.Decoder(list[StockTrade | CryptoTrade | Status])
 _one: Final = msgspec.json.Decoder(StockTrade | CryptoTrade | Status)

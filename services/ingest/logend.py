@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from marketdata.records import Clock, Gap, Reference, Trade
+from marketdata.records import UNREADABLE, Clock, Gap, Reference, Trade
 from marketdata.topics import MARKETS, Topics
 from streaming.tails import read_back
 
@@ -46,7 +46,7 @@ def read_log_end(bootstrap: str, topics: Topics, partitions: int) -> LogEnd:
                 _note_gap(_decode_gap(value), end)
                 continue
             record = _decode(value)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             continue  # not ours: readers dead-letter it
         market = market_of[topic]
         end.epoch = max(end.epoch, record.epoch)

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from marketdata.join import RatioJoin
-from marketdata.records import Clock, Reference, Src, Trade, encode
+from marketdata.records import UNREADABLE, Clock, Reference, Src, Trade, encode
 from marketdata.units import SECOND_US
 from streaming import metrics
 from streaming.emitter import Emitter
@@ -33,7 +33,7 @@ class RatioProcessor:
         """Take one record of trades.stocks; see streaming.stage.Processor."""
         try:
             record = _decode(value)
-        except (msgspec.MsgspecError, TypeError) as error:
+        except UNREADABLE as error:
             raise UnreadableError(f"not a record of trades.stocks: {error}") from error
         src = (self._partition, offset, 0)
         if type(record) is Trade:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -12,7 +14,7 @@ import pytest
 
 from marketdata.units import SECOND_US
 from tests.support.logs import STOCKS, Entry, market_log
-from tests.support.topics import read_entries
+from tests.support.topics import Read, Values, first_difference, read_entries
 from tests.support.trials import Case, Trial
 from tests.support.workers import Worker, eventually
 
@@ -158,3 +160,36 @@ def holds(worker: Worker) -> int:
     """How many partitions a worker has been assigned last."""
     assigned = worker.events("partitions assigned")
     return len(assigned[-1]["partitions"]) if assigned else 0
+
+
+def test_repeats_in_the_input_change_nothing_but_where_it_stood(
+    kafka: str, cases: list[Case], tmp_path: Path
+) -> None:
+    aggregator = cases[1]
+    repeating = replace(aggregator, entries=with_repeats(aggregator.entries))
+    with Trial(kafka, repeating, tmp_path) as trial:
+        trial.feed()
+        trial.worker()
+        found = trial.finish()
+    for name, read in found.items():
+        difference = first_difference(unplaced(aggregator.expected[name]), unplaced(read))
+        assert difference is None, f"{name} differs in {difference}"
+
+
+def with_repeats(entries: list[Entry]) -> list[Entry]:
+    """Every now and then a paused writer of ratios comes back and adds what stands already."""
+    rng = random.Random(5)
+    by_partition = [[e for e in entries if e.topic == "ratios" and e.partition == p] for p in range(PARTITIONS)]
+    repeating = [e for e in entries if e.topic != "ratios"]
+    for records in by_partition:
+        for at in sorted(rng.sample(range(300, len(records)), 8), reverse=True):
+            records[at:at] = records[at - rng.randrange(1, 300) : at]
+        repeating += records
+    return repeating
+
+
+def unplaced(read: Read) -> list[list[Values]]:
+    """Without src, which says where in the input the cause stood."""
+    return [
+        [{name: value for name, value in r.items() if name != "src"} for r in records] for records in read.partitions
+    ]

@@ -66,7 +66,7 @@ def test_a_slow_agent_bounds_memory_moves_steadily_and_says_no_more_than_it_shou
     kafka: str, space: str, start: Start
 ) -> None:
     write(kafka, space, clocks(16_000))
-    worker = start(ECHO_SLEEP_US="150", ECHO_LINGER_MS="400", ECHO_BOUND="1500")
+    worker = start(ECHO_SLEEP_US="50", ECHO_LINGER_MS="400", ECHO_BOUND="1500")
     all_echoed(kafka, space, 16_000)
     worker.child.popen.send_signal(signal.SIGINT)
     assert worker.ended(10) == 0

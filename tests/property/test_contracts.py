@@ -40,6 +40,10 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     options = typing.get_args(kind)
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         return st.one_of([values(option) for option in options])
+    if typing.get_origin(kind) is typing.Annotated:
+        (limits,) = kind.__metadata__
+        least = limits.gt if limits.ge is None else limits.ge
+        return st.floats(least, allow_infinity=False, exclude_min=limits.ge is None)
     if typing.get_origin(kind) is typing.Literal:
         return st.sampled_from(options)
     assert typing.get_origin(kind) is tuple, kind

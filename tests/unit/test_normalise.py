@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from marketdata.normalise import NormaliseError, normalise
-from marketdata.records import Trade, encode
-from marketdata.vendor import UNREADABLE, VendorTrade
+from marketdata.records import UNREADABLE, Trade, encode
+from marketdata.vendor import VendorTrade
 
 T = 1_709_650_800_123
 RECEIVED = T * 1_000 + 5_000
