@@ -16,7 +16,7 @@ from market.stack import Options, Say, Servers, Services, StackError
 from marketdata.topics import DEFAULT_INTERVALS, MARKETS, Topics
 from streaming.tails import TailError, read_tails
 
-POLL_S = 0.5
+POLL_S = 1.0
 Place = tuple[str, int]
 
 
@@ -105,7 +105,7 @@ class Replay:
         """How much of each source has left its trace in the output: the last record of each source is a clock."""
         ends = self._ends([source for source, _ in pairs])
         total = sum(ends.values())
-        tails = read_tails(self._servers.bootstrap, [(out, p) for _, out in pairs for p in self._numbers()])
+        tails = read_tails(self._servers.bootstrap, [(out, p) for _, out in pairs for p in self._numbers()], 1)
         done = sum(offset + 1 for _, offset, _ in tails.values())
         return done / total if total else 0.0
 

@@ -29,14 +29,14 @@ class TailError(RuntimeError):
     """The end of a partition could not be read."""
 
 
-def read_tails(bootstrap: str, places: Iterable[Place]) -> dict[Place, Src]:
-    """The greatest ``src`` among the last records of each (topic, partition); none for an empty one.
+def read_tails(bootstrap: str, places: Iterable[Place], look_back: int = LOOK_BACK) -> dict[Place, Src]:
+    """The greatest ``src`` among the last ``look_back`` records of each (topic, partition); none for an empty one.
 
     Raises:
         TailError: the broker did not give all of them within 30 s.
     """
     tails: dict[Place, Src] = {}
-    for place, value in read_back(bootstrap, places, LOOK_BACK):
+    for place, value in read_back(bootstrap, places, look_back):
         try:
             src = _decode(value).src
         except UNREADABLE:
