@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import sys
-from typing import Any
+import threading
+from typing import Any, NoReturn
 
 import faust
 import structlog
@@ -24,15 +26,32 @@ SWITCH_INTERVAL_S = 0.0002
 """Faust reads in one thread and works in another: with Python's default of 5 ms each waits for the other."""
 
 
-class _Worker(faust.Worker):  # type: ignore[misc]
-    """Faust's worker, with logging and the terminal left as they are."""
+STOP_WITHIN_S = 7.0
+"""Faust can wait for ever if it is told to stop while it joins its group. Nothing it then holds would be missed."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, quiet=True, **options)
+
+class _Worker(faust.Worker):  # type: ignore[misc]
+    """Faust's worker, with logging and the terminal left as they are, and with an end to its stopping."""
+
+    def __init__(self, worker: StageWorker, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(worker.app, loop=loop, quiet=True)
         self.spinner = None  # even a quiet one writes cursor codes to stdout
+        self._leaving = threading.Timer(STOP_WITHIN_S, _leave, [worker])
+        self._leaving.daemon = True
+
+    def _schedule_shutdown(self, signal: Any) -> None:
+        if not self._signal_stop_time:
+            self._leaving.start()
+        super()._schedule_shutdown(signal)
 
     def _setup_logging(self) -> None:
         """Faust would replace the handlers and the standard streams."""
+
+
+def _leave(worker: StageWorker) -> NoReturn:
+    left = worker.producer.flush(2)
+    log.warning("stopped", undelivered=left, reason=f"Faust did not stop within {STOP_WITHIN_S:g} s")
+    os._exit(0)
 
 
 def run_stages(settings: ServiceSettings, service: str, stages: tuple[Stage, ...]) -> None:
@@ -54,7 +73,7 @@ def run_stages(settings: ServiceSettings, service: str, stages: tuple[Stage, ...
     log.info("started", inputs=[s.input for s in stages], metrics_port=ops.port)
     gc.freeze()
     try:
-        _Worker(worker.app, loop=loop).execute_from_commandline()
+        _Worker(worker, loop).execute_from_commandline()
     finally:
         left = worker.producer.flush(10)
         log.info("stopped", undelivered=left)

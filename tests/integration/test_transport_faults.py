@@ -112,6 +112,18 @@ def test_sigterm_stops_a_busy_worker_soon_and_cleanly(kafka: str, space: str, st
     print(f"ended after {seconds:.1f} s")
 
 
+def test_a_stop_that_faust_never_finishes_has_an_end(kafka: str, space: str, start: Start) -> None:
+    worker = start(ECHO_HANG_ON_STOP="1")
+    write(kafka, space, clocks(2_000))
+    all_echoed(kafka, space, 2_000)
+    status, seconds = worker.terminate(10)
+    assert status == 0
+    last = worker.events()[-1]
+    assert (last["event"], last["undelivered"]) == ("stopped", 0)
+    assert "did not stop" in last["reason"]
+    print(f"ended after {seconds:.1f} s")
+
+
 def test_another_number_of_partitions_is_fatal_at_the_start(kafka: str, space: str, start: Start) -> None:
     worker = start(PARTITIONS="3")
     assert worker.ended(30) == 70

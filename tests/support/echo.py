@@ -6,6 +6,7 @@ was seen inside: the most unfinished records at any time, and how often Faust sl
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -28,6 +29,7 @@ class EchoSettings(ServiceSettings):
     echo_sleep_us: int = 0
     echo_fail_at: int = -1
     echo_hang_at: int = -1
+    echo_hang_on_stop: bool = False
     echo_linger_ms: float = 2
     echo_bound: int = Field(runs.MAX_UNFINISHED_RECORDS)
 
@@ -61,6 +63,7 @@ class WatchedConsumer(runs.RunConsumer):
 
     most_unfinished = 0
     idle_seconds = 0
+    hang_on_stop = False
 
     def _to_message(self, *args: Any) -> Any:
         message = super()._to_message(*args)
@@ -73,9 +76,15 @@ class WatchedConsumer(runs.RunConsumer):
             WatchedConsumer.idle_seconds += 1
         await super().sleep(n, **options)
 
+    async def on_stop(self) -> None:
+        if self.hang_on_stop:
+            await asyncio.sleep(1_000)
+        await super().on_stop()
+
 
 def main() -> None:
     settings = EchoSettings()
+    WatchedConsumer.hang_on_stop = settings.echo_hang_on_stop
     runs.MAX_UNFINISHED_RECORDS = settings.echo_bound
     runs.RunConsumer = WatchedConsumer  # type: ignore[misc]
     stage.exact_producer = lambda *args, **options: exact_producer(  # type: ignore[attr-defined]

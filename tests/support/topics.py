@@ -31,7 +31,7 @@ def new_namespace(bootstrap: str, partitions: int, *names: str) -> Iterator[str]
         yield namespace
     finally:
         for future in AdminClient({"bootstrap.servers": bootstrap}).delete_topics([s.name for s in specs]).values():
-            with contextlib.suppress(KafkaException):
+            with contextlib.suppress(KafkaException, TimeoutError):
                 future.result(20)
 
 
