@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 from marketdata.vendor import StockTrade, VendorTrade
@@ -77,3 +79,14 @@ class Placement:
             if type(event) is StockTrade:
                 event.trft += shift if event.trft else 0
             yield event
+
+
+def crypto_first(events: Iterable[VendorTrade]) -> Iterator[VendorTrade]:
+    """``events``, ascending in time, with crypto before stocks where the time is the same."""
+    for _, group in groupby(events, key=attrgetter("t")):
+        yield from sorted(group, key=is_stock)
+
+
+def is_stock(event: VendorTrade) -> bool:
+    """Whether ``event`` is of the stocks market; a sort key that puts crypto first."""
+    return type(event) is StockTrade

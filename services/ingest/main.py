@@ -12,8 +12,9 @@ from confluent_kafka import KafkaException
 from marketdata.recording import SpecError
 from marketdata.topics import MARKETS
 from marketdata.units import SECOND_US
-from services.ingest.files import FileSource, RecordingError
+from services.ingest.files import FileSource
 from services.ingest.logend import read_log_end
+from services.ingest.recordings import RecordingError
 from services.ingest.settings import IngestSettings
 from services.ingest.writer import Writer
 from streaming.admin import PartitionMismatchError, check_partitions
@@ -74,7 +75,7 @@ def play_files(settings: IngestSettings, writer: Writer, health: Health) -> None
     began = time.monotonic()
     try:
         source = FileSource(settings.files, writer, settings.speed, lambda: bool(stopped))
-        health.add("progress", lambda: (True, {"reached": source.reached, "records": writer.records}))
+        health.add("progress", lambda: _progress(source, settings.stall_timeout_s))
         counts = source.run()
     except (RecordingError, SpecError) as error:
         writer.flush(FLUSH_S)
@@ -83,5 +84,14 @@ def play_files(settings: IngestSettings, writer: Writer, health: Health) -> None
     writer.flush(120)
     seconds = time.monotonic() - began
     event = "stopped before the end" if stopped else "played"
-    log.info(event, **counts, records=writer.records, seconds=round(seconds, 2),
+    log.info(event, **counts, **writer.counts(), records=writer.records, seconds=round(seconds, 2),
              trades_per_s=round(sum(counts.values()) / seconds))  # fmt: skip
+
+
+def _progress(source: FileSource, stall_timeout_s: float) -> tuple[bool, object]:
+    still = time.monotonic() - source.moved_at
+    return still < stall_timeout_s, {
+        "reached": source.reached,
+        "records": source.records,
+        "seconds_since_move": round(still, 1),
+    }

@@ -6,20 +6,39 @@ from typing import Final
 
 from confluent_kafka import Producer
 
-from marketdata.intake import Intake
 from marketdata.partition import partition_of
 from marketdata.records import Clock, DeadLetter, Gap, Trade, encode
 from marketdata.topics import MARKETS, Topics
 from services.ingest import metrics
+from services.ingest.seen import STOCKS_DAY_SHIFT_US, Seen
 from streaming.producer import Headers, check_delivery, exact_producer, produce
 
 TRADE: Final = [("kind", b"trade")]
 REFERENCE: Final = [("kind", b"reference")]
 CLOCK: Final = [("kind", b"clock")]
+AS_TRADE: Final = b'{"kind":"trade"'
+AS_REFERENCE: Final = b'{"kind":"reference"'
 CROWDED: Final = 250_000
 """Undelivered records past which nothing is added: half of what the producer holds before it blocks."""
 MAX_DEAD_LETTER: Final = 256 * 1024
 """Bytes of a dead letter that are kept, well under what brokers take in one record (1 MiB)."""
+MAX_REASON: Final = 500
+PLACES: Final = 65_536
+"""Symbols whose key and partition are kept at hand."""
+
+
+class _Market:
+    """What the writer keeps of one market; counts are handed to the metrics at each poll."""
+
+    __slots__ = ("clock", "clocks", "duplicates", "seen", "topic", "written")
+
+    def __init__(self, topic: str, seen: Seen) -> None:
+        self.topic = topic
+        self.seen = seen
+        self.clock = 0
+        self.written = 0
+        self.duplicates = 0
+        self.clocks = 0
 
 
 class Writer:
@@ -39,49 +58,53 @@ class Writer:
         self._producer: Producer = exact_producer(bootstrap, name="ingest", report_successes=False)
         self._topics = topics
         self._partitions = range(partitions)
-        self._trades = {market: topics.trades(market) for market in MARKETS}
+        self._markets = {
+            market: _Market(topics.trades(market), Seen(horizon_us, STOCKS_DAY_SHIFT_US * (market == "stocks")))
+            for market in MARKETS
+        }
         self._stocks = topics.trades("stocks")
         self._references = frozenset(references)
-        self._intake = {market: Intake(horizon_us) for market in MARKETS}
-        self._written = {market: metrics.WRITTEN.labels(market) for market in MARKETS}
-        self._duplicates = {market: metrics.DUPLICATES.labels(market) for market in MARKETS}
-        self._clocks = {market: metrics.CLOCKS.labels(market) for market in MARKETS}
+        self._places: dict[str, tuple[bytes, int]] = {}
+        self._published = dict.fromkeys(MARKETS, (0, 0, 0))
         self.epoch = epoch
         self.records = 0
+        self.dead_letters = 0
 
     def resume(self, market: str, clock: int, trades: list[Trade]) -> None:
         """Take up where the log ends: its newest clock in µs and its last trades."""
-        intake = self._intake[market]
-        if clock:
-            intake.accept_clock(Clock(ts=clock, epoch=self.epoch))
-        for trade in trades:
-            intake.accept_trade(trade)
+        self._markets[market].clock = clock
+        self._markets[market].seen.remember(trades)
 
     def trade(self, market: str, trade: Trade) -> bool:
         """Write ``trade`` to its partition, and a reference symbol's also into every partition of trades.stocks."""
-        if not self._intake[market].accept_trade(trade):
-            self._duplicates[market].inc()
+        own = self._markets[market]
+        if not own.seen.is_new(trade):
+            own.duplicates += 1
             return False
         symbol = trade.symbol
-        key = symbol.encode()
-        self._produce(self._trades[market], encode(trade), key, partition_of(symbol, len(self._partitions)), TRADE)
+        place = self._places.get(symbol)
+        key, partition = place if place is not None else self._place(symbol)
+        value = encode(trade)
+        self._produce(own.topic, value, key, partition, TRADE)
         if market == "crypto" and symbol in self._references:
             # The same fields under another kind, which msgspec writes first.
-            copy = b'{"kind":"reference"' + encode(trade)[len(b'{"kind":"trade"') :]
+            copy = AS_REFERENCE + value[len(AS_TRADE) :]
             for partition in self._partitions:
                 self._produce(self._stocks, copy, key, partition, REFERENCE)
-        self._written[market].inc()
+        own.written += 1
         return True
 
-    def clock(self, market: str, ts: int) -> None:
+    def clock(self, market: str, ts: int) -> bool:
         """Write a clock of ``ts`` µs into every partition of a market, unless it would go back."""
-        record = Clock(ts=ts, epoch=self.epoch)
-        if not self._intake[market].accept_clock(record):
-            return
-        value, topic = encode(record), self._trades[market]
+        own = self._markets[market]
+        if ts <= own.clock:
+            return False
+        own.clock = ts
+        value = encode(Clock(ts=ts, epoch=self.epoch))
         for partition in self._partitions:
-            self._produce(topic, value, None, partition, CLOCK)
-        self._clocks[market].inc()
+            self._produce(own.topic, value, None, partition, CLOCK)
+        own.clocks += 1
+        return True
 
     def gap(self, gap: Gap) -> None:
         """Record a stretch that was not received."""
@@ -89,15 +112,24 @@ class Writer:
 
     def dead_letter(self, reason: str, raw: bytes, now: int) -> None:
         """Put aside what cannot be read; of more than 256 KiB the beginning."""
+        reason = reason[:MAX_REASON]
         if len(raw) > MAX_DEAD_LETTER:
             reason = f"{reason} (the first {MAX_DEAD_LETTER} of {len(raw)} bytes)"
         letter = DeadLetter(service="ingest", reason=reason, raw=raw[:MAX_DEAD_LETTER], ts=now)
         self._produce(self._topics.dead_letters("ingest"), encode(letter), None, 0, None)
+        self.dead_letters += 1
         metrics.DEAD_LETTERS.inc()
 
     def newest_clock(self, market: str) -> int:
         """The last clock written, in µs; 0 if none."""
-        return self._intake[market].clock
+        return self._markets[market].clock
+
+    def counts(self) -> dict[str, int]:
+        """What was written and dropped so far, for a log line."""
+        counts = {f"{name}_trades": market.written for name, market in self._markets.items()}
+        duplicates = sum(market.duplicates for market in self._markets.values())
+        clocks = {f"{name}_clocks": market.clocks for name, market in self._markets.items()}
+        return counts | {"duplicates": duplicates, "dead_letters": self.dead_letters} | clocks
 
     @property
     def crowded(self) -> bool:
@@ -105,12 +137,27 @@ class Writer:
         return len(self._producer) > CROWDED
 
     def poll(self) -> None:
-        """Let delivery failures be seen."""
+        """Let delivery failures be seen, and the metrics follow."""
         self._producer.poll(0)
+        for name, market in self._markets.items():
+            written, duplicates, clocks = self._published[name]
+            if market.written == written and market.clocks == clocks and market.duplicates == duplicates:
+                continue
+            metrics.WRITTEN.labels(name).inc(market.written - written)
+            metrics.DUPLICATES.labels(name).inc(market.duplicates - duplicates)
+            metrics.CLOCKS.labels(name).inc(market.clocks - clocks)
+            self._published[name] = (market.written, market.duplicates, market.clocks)
 
     def flush(self, timeout: float) -> int:
         """Wait (seconds) for deliveries; returns how many records are still under way."""
+        self.poll()
         return int(self._producer.flush(timeout))
+
+    def _place(self, symbol: str) -> tuple[bytes, int]:
+        if len(self._places) >= PLACES:
+            self._places.clear()
+        place = self._places[symbol] = (symbol.encode(), partition_of(symbol, len(self._partitions)))
+        return place
 
     def _produce(self, topic: str, value: bytes, key: bytes | None, partition: int, headers: Headers | None) -> None:
         self.records += 1

@@ -1,0 +1,72 @@
+"""Which trades were written already: a feed repeats trades after a reconnect, and sometimes without."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+
+from marketdata.records import Trade
+from marketdata.units import DAY_US, SECOND_US
+
+log = structlog.stdlib.get_logger()
+LIMIT: Final = 4_000_000
+"""Identities in each half: some 2 GB in all, far above what 15 minutes of the whole market bring."""
+STOCKS_DAY_SHIFT_US: Final = 5 * 3_600 * SECOND_US
+"""New York trades from 04:00 to 20:00: five hours off, that lies within one UTC day, summer or winter."""
+CORRECTION_RECORDS: Final = frozenset({10, 11, 12})
+"""Records about a trade, under that trade's id."""
+
+_Identity = tuple[str, int, int, str, int, int]
+
+
+class Seen:
+    """The identities (symbol, exchange, TRF, id, trading day) of the last ``horizon_us`` of event time.
+
+    Two halves, each of one horizon: the older is forgotten when the younger is full.
+    """
+
+    def __init__(self, horizon_us: int, day_shift_us: int = 0) -> None:
+        self._horizon = horizon_us
+        self._shift = day_shift_us
+        self._younger: dict[_Identity, int] = {}
+        self._older: dict[_Identity, int] = {}
+        self._high = 0
+        self._turn = 0
+
+    def __len__(self) -> int:
+        return len(self._younger) + len(self._older)
+
+    def is_new(self, trade: Trade) -> bool:
+        """Whether ``trade`` was not seen while the newest event time moved by the horizon; it is from now on."""
+        ts = trade.ts
+        if ts > self._high:
+            self._high = ts
+            if ts >= self._turn or len(self._younger) >= LIMIT:
+                self._forget()
+        correction = trade.correction if trade.correction in CORRECTION_RECORDS else 0
+        day = (ts - self._shift) // DAY_US
+        identity = (trade.symbol, trade.exchange, trade.trf, trade.id, day, correction)
+        at = self._younger.get(identity)
+        if at is None:
+            at = self._older.get(identity)
+        if at is not None and self._high - at <= self._horizon:
+            return False
+        self._younger[identity] = self._high
+        return True
+
+    def remember(self, trades: list[Trade]) -> None:
+        """Take up from the log: what stands there counts as seen at its newest trade."""
+        for trade in sorted(trades, key=_by_time, reverse=True):
+            self.is_new(trade)
+
+    def _forget(self) -> None:
+        if len(self._younger) >= LIMIT:
+            log.warning("too many trades to remember all of the horizon: an old one sent again may pass", limit=LIMIT)
+        self._older = self._younger if self._high < self._turn + self._horizon else {}
+        self._younger = {}
+        self._turn = self._high + self._horizon
+
+
+def _by_time(trade: Trade) -> int:
+    return trade.ts
