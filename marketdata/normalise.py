@@ -5,9 +5,11 @@ from __future__ import annotations
 from math import isfinite
 
 from marketdata.records import Trade
+from marketdata.units import SECOND_US
 from marketdata.vendor import CryptoTrade, StockTrade, VendorTrade
 
 EARLIEST_MS = 946_684_800_000  # 2000-01-01
+FUTURE_US = 3_600 * SECOND_US
 LATEST_MS = 4_102_444_800_000  # 2100-01-01
 MAX_NAME = 64
 
@@ -31,6 +33,8 @@ def normalise(event: VendorTrade, received_ts: int, epoch: int) -> Trade:
         raise NormaliseError(f"a trade needs a symbol and an id of 1 to {MAX_NAME} characters")
     if not EARLIEST_MS <= event.t < LATEST_MS:
         raise NormaliseError(f"time {event.t} is not in milliseconds of this century")
+    if trade.ts > received_ts + FUTURE_US:
+        raise NormaliseError(f"time {event.t} is more than an hour after its receipt")
     return trade
 
 

@@ -11,11 +11,16 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 from confluent_kafka.admin import AdminClient
+from hypothesis import settings
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from tests.services import Services
 from tests.topics import create_topics, delete_topics
+
+# How long an example takes says more about the machine's load than about the code.
+settings.register_profile("project", deadline=None)
+settings.load_profile("project")
 
 _SERVICES = pytest.StashKey[Services]()
 

@@ -90,6 +90,7 @@ class Cluster:
         try:
             async with connect(
                 self._url,
+                proxy=None if "//127.0.0.1" in self._url or "//localhost" in self._url else True,
                 max_size=self._max_frame_bytes,
                 compression=None,
                 open_timeout=DIALOGUE_TIMEOUT_S,

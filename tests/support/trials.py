@@ -77,7 +77,7 @@ class Trial:
 
     def finish(self) -> dict[str, Read]:
         """Wait until the last input record is answered, stop the workers, and read all outputs under the rule."""
-        eventually(self._answered, lambda: f"the last record's answer in {self.namespace}", 60)
+        eventually(self._answered, lambda: f"the last record's answer in {self.namespace}")
         for worker in self.workers:
             if worker.child.running:
                 assert worker.terminate()[0] == 0, worker.output()

@@ -16,10 +16,12 @@ from typing import Any, Self
 from market.native import Child
 
 ROOT = Path(__file__).parents[2]
+PATIENCE_S = 90.0
+"""How long a test waits before it fails: a worker starts in two seconds, and in a minute where the machine is busy."""
 FASTEST = {"METRICS_PORT": "0", "SESSION_TIMEOUT_S": "6", "LOG_FORMAT": "json"}
 
 
-def eventually(condition: Callable[[], Any], what: str | Callable[[], str], seconds: float = 40) -> Any:
+def eventually(condition: Callable[[], Any], what: str | Callable[[], str], seconds: float = PATIENCE_S) -> Any:
     """The first true answer of ``condition``; AssertionError, with what it has waited for, after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
@@ -71,12 +73,12 @@ class Worker:
         self.child.resume()
 
     def terminate(self, seconds: float = 10) -> tuple[int, float]:
-        """SIGTERM; (exit status, seconds until it had ended)."""
+        """SIGTERM; (exit status, seconds until it had ended). 10 s is what every service promises."""
         began = time.monotonic()
         self.child.popen.send_signal(signal.SIGTERM)
         return self.ended(seconds), time.monotonic() - began
 
-    def ended(self, seconds: float) -> int:
+    def ended(self, seconds: float = PATIENCE_S) -> int:
         """The status with which it ends within ``seconds``."""
         try:
             return self.child.popen.wait(seconds)
@@ -92,7 +94,7 @@ class Worker:
         lines = [json.loads(line) for line in self.output().splitlines() if line.startswith("{")]
         return [event for event in lines if name in (None, event["event"])]
 
-    def wait_for(self, name: str, count: int = 1, seconds: float = 40) -> dict[str, Any]:
+    def wait_for(self, name: str, count: int = 1, seconds: float = PATIENCE_S) -> dict[str, Any]:
         """The ``count``-th event of that name."""
 
         def found() -> bool:

@@ -138,3 +138,11 @@ def test_what_cannot_be_read_as_a_trade(changes: dict[str, Any]) -> None:
 def test_the_greatest_values_that_are_read_can_be_written() -> None:
     greatest = trade(STOCK, q=2**63 - 1, x=2**31 - 1, trft=2**43 - 1, z=2.0**31 - 129, p=1e300)
     assert msgspec.json.decode(encode(greatest), type=Trade) == greatest
+
+
+def test_a_time_far_after_its_receipt_is_refused() -> None:
+    event = msgspec.json.decode(
+        b'{"ev":"T","sym":"MARA","p":1.0,"s":1,"t":1700003600001,"i":"1","x":4}', type=VendorTrade
+    )
+    with pytest.raises(NormaliseError, match="after its receipt"):
+        normalise(event, 1_700_000_000_000_000, 1)
