@@ -13,10 +13,9 @@ from typing import Any
 import structlog
 from pydantic import Field
 
-from streaming import runs, stage
+from streaming import runs, service, stage
 from streaming.emitter import Emitter
 from streaming.producer import exact_producer
-from streaming.service import run_stages
 from streaming.settings import ServiceSettings
 from streaming.stage import Stage
 
@@ -24,12 +23,13 @@ log = structlog.stdlib.get_logger()
 
 
 class EchoSettings(ServiceSettings):
-    """``echo_fail_at`` and ``echo_hang_at`` are offsets; ``echo_bound`` replaces the transport's own."""
+    """``echo_fail_at``, ``echo_hang_at``: offsets; ``echo_bound``, ``echo_stop_within_s``: instead of the transport's own."""
 
     echo_sleep_us: int = 0
     echo_fail_at: int = -1
     echo_hang_at: int = -1
     echo_hang_on_stop: bool = False
+    echo_stop_within_s: float = service.STOP_WITHIN_S
     echo_linger_ms: float = 2
     echo_bound: int = Field(runs.MAX_UNFINISHED_RECORDS)
 
@@ -85,6 +85,7 @@ class WatchedConsumer(runs.RunConsumer):
 def main() -> None:
     settings = EchoSettings()
     WatchedConsumer.hang_on_stop = settings.echo_hang_on_stop
+    service.STOP_WITHIN_S = settings.echo_stop_within_s
     runs.MAX_UNFINISHED_RECORDS = settings.echo_bound
     runs.RunConsumer = WatchedConsumer  # type: ignore[misc]
     stage.exact_producer = lambda *args, **options: exact_producer(  # type: ignore[attr-defined]
@@ -93,7 +94,7 @@ def main() -> None:
     topics = settings.topics
     echo = Stage("echo", topics.trades("stocks"), (topics.ratios,), lambda p, emitter: Echo(settings, p, emitter))
     try:
-        run_stages(settings, "ratio", (echo,))
+        service.run_stages(settings, "ratio", (echo,))
     finally:
         seen = WatchedConsumer
         log.info("watched", most_unfinished=seen.most_unfinished, idle_seconds=seen.idle_seconds)
