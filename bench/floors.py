@@ -13,6 +13,7 @@ from psycopg import sql
 from bench.context import Bench, BenchError
 from bench.stats import steady
 from marketdata.topics import TopicSpec
+from services.sink.copytext import OPTIONS
 from services.sink.database import SESSION
 from services.sink.tables import TABLES, Table
 from streaming.producer import exact_producer, produce
@@ -88,9 +89,10 @@ def copy_rows(bench: Bench, schema: str) -> float:
 
 
 def _dump(connection: psycopg.Connection[Any], table: Table) -> list[list[bytes]]:
-    """A table's rows as COPY text, in batches of the sink's size."""
+    """A table's rows as COPY writes them, in batches of the sink's size."""
     columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
-    query = sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT").format(columns, sql.Identifier(table.name))
+    select = sql.SQL("SELECT {} FROM {}").format(columns, sql.Identifier(table.name))
+    query = sql.SQL("COPY ({}) TO STDOUT {}").format(select, sql.SQL(OPTIONS))  # in the form the sink writes
     with connection.cursor() as cursor, cursor.copy(query) as source:
         rows = [bytes(row) for row in source]
     return [_chunks(rows[n : n + COPY_BATCH]) for n in range(0, len(rows), COPY_BATCH)]
