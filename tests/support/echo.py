@@ -23,7 +23,7 @@ log = structlog.stdlib.get_logger()
 
 
 class EchoSettings(ServiceSettings):
-    """``echo_fail_at``, ``echo_hang_at``: offsets; ``echo_bound``, ``echo_stop_within_s``: in place of the usual ones."""
+    """``echo_fail_at`` and ``echo_hang_at`` are offsets; the bound and the stop replace the usual ones."""
 
     echo_sleep_us: int = 0
     echo_fail_at: int = -1
