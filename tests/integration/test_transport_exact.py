@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from marketdata.units import SECOND_US
-from tests.support.logs import STOCKS, Entry, market_log
+from tests.support.logs import CRYPTO, STOCKS, Entry, market_log
 from tests.support.topics import Read, Values, first_difference, read_entries
 from tests.support.trials import Case, Trial
 from tests.support.workers import Worker, eventually
@@ -35,20 +35,20 @@ def cases(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
     """Ratio and aggregator, each with what one undisturbed worker made of the same log."""
     directory = tmp_path_factory.mktemp("undisturbed")
     log = market_log(TRADES, PARTITIONS)
-    ratio = Case("ratio", PARTITIONS, [e for e in log if e.topic == STOCKS], ("ratios",), {STOCKS: "ratios"}, HORIZON)
-    with Trial(kafka, ratio, directory) as trial:
-        trial.feed().join()
-        trial.worker()
-        ratio.expected = trial.finish()
-        entries = read_entries(kafka, trial.namespace, "ratios") + [e for e in log if e.topic != STOCKS]
+    stocks, crypto = [e for e in log if e.topic == STOCKS], [e for e in log if e.topic == CRYPTO]
     outputs = (*CANDLES, *PROGRESS.values(), *OTHERS)
+    ratio = Case("ratio", PARTITIONS, stocks, ("ratios",), {STOCKS: "ratios"}, HORIZON)
     aggregator = Case(
-        "aggregator", PARTITIONS, entries, outputs, PROGRESS, HORIZON | {"INTERVALS": ",".join(INTERVALS)}
+        "aggregator", PARTITIONS, crypto, outputs, PROGRESS, HORIZON | {"INTERVALS": ",".join(INTERVALS)}
     )
-    with Trial(kafka, aggregator, directory) as trial:
-        trial.feed().join()
-        trial.worker()
-        aggregator.expected = trial.finish()
+    with Trial(kafka, ratio, directory) as first, Trial(kafka, aggregator, directory) as second:
+        for trial in (first, second):
+            trial.worker()
+        first.feed().join()
+        ratio.expected = first.finish()
+        aggregator.entries = read_entries(kafka, first.namespace, "ratios") + crypto
+        second.feed().join()
+        aggregator.expected = second.finish()
     for case in (ratio, aggregator):
         counts = {name: (read.raw, read.dropped) for name, read in case.expected.items()}
         print(f"undisturbed {case.service}, {len(case.entries):,} records in; (records, repeats): {counts}")

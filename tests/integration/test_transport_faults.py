@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import signal
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from marketdata.records import Clock, encode
 from tests.support.logs import STOCKS, Entry, Feeder, write
-from tests.support.topics import new_namespace, read_messages, read_topic, under_rule
+from tests.support.topics import Ends, new_namespace, read_messages, read_topic, under_rule
 from tests.support.workers import Worker, eventually
 
 pytestmark = pytest.mark.integration
@@ -54,12 +55,17 @@ def echoed(kafka: str, space: str) -> tuple[list[list[int]], int]:
     return [[record["src"][1] for record in records] for records in read.partitions], read.dropped
 
 
-def all_echoed(kafka: str, space: str, records: int, seconds: float = 40) -> None:
+def some_echoed(kafka: str, space: str, records: int) -> None:
+    """Wait until that many stand in the output, repeats counted."""
+    with contextlib.closing(Ends(kafka)) as ends:
+        eventually(lambda: sum(ends(space + "ratios")) >= records, f"{records} came out")
+
+
+def all_echoed(kafka: str, space: str, records: int) -> None:
     """Wait until every record came out once and in order, in each partition."""
+    some_echoed(kafka, space, records)
     wanted = [list(range(records // PARTITIONS))] * PARTITIONS
-    eventually(
-        lambda: echoed(kafka, space)[0] == wanted, lambda: f"all came out, but {echoed(kafka, space)}", seconds
-    )
+    eventually(lambda: echoed(kafka, space)[0] == wanted, lambda: f"all came out, but {echoed(kafka, space)}")
 
 
 def test_a_slow_agent_bounds_memory_moves_steadily_and_says_no_more_than_it_should(
@@ -85,7 +91,7 @@ def test_a_slow_agent_bounds_memory_moves_steadily_and_says_no_more_than_it_shou
 def test_an_error_in_an_agent_ends_the_process_and_leaves_a_prefix(kafka: str, space: str, start: Start) -> None:
     write(kafka, space, clocks(8_000))
     failing = start(ECHO_FAIL_AT="2500")
-    assert failing.ended(40) == 70
+    assert failing.ended() == 70
     last = failing.events()[-1]
     assert (last["event"], last["reason"]) == ("fatal", "an agent failed")
     assert "told to fail" in last["error"]
@@ -101,7 +107,7 @@ def test_an_error_in_an_agent_ends_the_process_and_leaves_a_prefix(kafka: str, s
 def test_sigterm_stops_a_busy_worker_soon_and_cleanly(kafka: str, space: str, start: Start) -> None:
     worker = start()
     with Feeder(kafka, space, clocks(40_000), rate=4_000) as feeder:
-        eventually(lambda: sum(map(len, echoed(kafka, space)[0])) > 1_000, "some came out")
+        some_echoed(kafka, space, 1_000)
         status, seconds = worker.terminate(10)
         assert status == 0
         assert feeder.is_alive()  # it was stopped in the middle of its work
@@ -113,7 +119,7 @@ def test_sigterm_stops_a_busy_worker_soon_and_cleanly(kafka: str, space: str, st
 
 
 def test_a_stop_that_faust_never_finishes_has_an_end(kafka: str, space: str, start: Start) -> None:
-    worker = start(ECHO_HANG_ON_STOP="1")
+    worker = start(ECHO_HANG_ON_STOP="1", ECHO_STOP_WITHIN_S="2")
     write(kafka, space, clocks(2_000))
     all_echoed(kafka, space, 2_000)
     status, seconds = worker.terminate(10)
@@ -126,7 +132,7 @@ def test_a_stop_that_faust_never_finishes_has_an_end(kafka: str, space: str, sta
 
 def test_another_number_of_partitions_is_fatal_at_the_start(kafka: str, space: str, start: Start) -> None:
     worker = start(PARTITIONS="3")
-    assert worker.ended(30) == 70
+    assert worker.ended() == 70
     (event,) = worker.events()
     assert event["event"] == "fatal"
     assert f"{space}" in event["reason"]

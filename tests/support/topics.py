@@ -36,7 +36,7 @@ def new_namespace(bootstrap: str, partitions: int, *names: str) -> Iterator[str]
 
 
 class Ends:
-    """Asks for the end offsets of a topic's partitions, as often as a test likes."""
+    """Asks for the end offsets of a topic's partitions, as often as a test likes; close it."""
 
     def __init__(self, bootstrap: str) -> None:
         self._consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "tests", "log_level": 3})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -41,6 +40,7 @@ class Trial:
         self._numbers = itertools.count(1)
         self._closing = contextlib.ExitStack()
         self.workers: list[Worker] = []
+        self._last_ends: list[list[int]] = []
         self.namespace = ""
 
     def __enter__(self) -> Self:
@@ -73,11 +73,11 @@ class Trial:
         def written() -> int:
             return sum(self._ends(self.namespace + name))
 
-        eventually(lambda: written() >= goal, lambda: f"{goal} records in {name}, but {written()}")
+        eventually(lambda: written() >= goal, lambda: f"{goal} records in {name}, but {written()}", pause=0.03)
 
     def finish(self) -> dict[str, Read]:
         """Wait until the last input record is answered, stop the workers, and read all outputs under the rule."""
-        eventually(self._answered, lambda: f"the last record's answer in {self.namespace}")
+        eventually(self._answered, f"the last record's answer in {self.namespace}", pause=0.3)
         for worker in self.workers:
             if worker.child.running:
                 assert worker.terminate()[0] == 0, worker.output()
@@ -95,7 +95,13 @@ class Trial:
         return dropped
 
     def _answered(self) -> bool:
-        time.sleep(0.3)
+        """Whether the markers stand still, which is cheap to ask, and answer the input's last records."""
+        before, self._last_ends = (
+            self._last_ends,
+            [self._ends(self.namespace + m) for m in self.case.markers.values()],
+        )
+        if before != self._last_ends:
+            return False
         for source, marker in self.case.markers.items():
             last = self._ends(self.namespace + source)
             tails = read_tails(self.kafka, [(self.namespace + marker, p) for p in range(self.case.partitions)])

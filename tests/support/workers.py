@@ -17,16 +17,18 @@ from market.native import Child
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 90.0
-"""How long a test waits before it fails: a worker starts in two seconds, and in a minute where the machine is busy."""
+"""How long a test waits before it fails: a worker starts in two seconds, where the machine is busy in a minute."""
 FASTEST = {"METRICS_PORT": "0", "SESSION_TIMEOUT_S": "6", "LOG_FORMAT": "json"}
 
 
-def eventually(condition: Callable[[], Any], what: str | Callable[[], str], seconds: float = PATIENCE_S) -> Any:
+def eventually(
+    condition: Callable[[], Any], what: str | Callable[[], str], seconds: float = PATIENCE_S, pause: float = 0.1
+) -> Any:
     """The first true answer of ``condition``; AssertionError, with what it has waited for, after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what() if callable(what) else what}"
-        time.sleep(0.02)
+        time.sleep(pause)
     return answer
 
 
