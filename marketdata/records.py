@@ -186,13 +186,26 @@ class LateTrade(Record, tag="late_trade", frozen=True, gc=False):
 
 
 class Gap(Record, tag="gap", frozen=True, gc=False):
-    """A stretch of one cluster's feed that was not received; ``status`` is open, filled or given_up."""
+    """A stretch of one cluster's feed that was not received; ``status`` is open, filled or given_up.
+
+    ``trades`` counts those that were fetched afterwards and were new.
+    """
 
     cluster: str
     start: int
     end: int | None
     status: Literal["open", "filled", "given_up"]
     epoch: int
+    trades: int = 0
+
+
+class Lease(Record, tag="lease", frozen=True, gc=False):
+    """The word of the ingest that writes; a newer ``epoch`` takes over, ``released`` gives it back at a clean end."""
+
+    holder: str
+    epoch: int
+    ts: int
+    released: bool = False
 
 
 class DeadLetter(Record, tag="dead_letter", frozen=True, gc=False):
@@ -208,7 +221,7 @@ class DeadLetter(Record, tag="dead_letter", frozen=True, gc=False):
 
 
 RECORDS: Final[tuple[type[Record], ...]] = (
-    Clock, Trade, Reference, Ratio, Candle, Progress, LateTrade, Gap, DeadLetter,
+    Clock, Trade, Reference, Ratio, Candle, Progress, LateTrade, Gap, Lease, DeadLetter,
 )  # fmt: skip
 
 encode: Final = msgspec.json.Encoder().encode

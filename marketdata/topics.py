@@ -12,15 +12,30 @@ MARKETS: Final = ("stocks", "crypto")
 DEFAULT_INTERVALS: Final = ("500ms", "1s", "5s", "15s", "1m")
 FOREVER_MS: Final = -1
 DAY_MS: Final = 86_400_000
+SERVICES: Final = ("ingest", "ratio", "aggregator", "sink")
+AGENTS: Final = ("ratio", "stocks", "crypto")
+LEASE_KEPT_MS: Final = 3_600_000
+STATE_CONFIG: Final = {
+    "cleanup.policy": "compact",
+    "message.timestamp.type": "LogAppendTime",
+    "min.compaction.lag.ms": str(
+        DAY_MS // 4
+    ),  # a snapshot is written in several records: none may go before it is whole
+    "segment.ms": str(DAY_MS),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """One topic: its full name, whether it has P partitions or one, and its settings for the broker."""
+    """One topic: its full name, whether it has P partitions or one, and its settings for the broker.
+
+    One that is not ``public`` serves a service's own ends and may change without notice.
+    """
 
     name: str
     partitions: int
     config: dict[str, str]
+    public: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +74,37 @@ class Topics:
         """What ``service`` could not read."""
         return f"{self.namespace}{service}.dlq"
 
+    def retry(self, service: str) -> str:
+        """Dead letters that an operator sends through ``service`` once more, after a fix."""
+        return f"{self.namespace}{service}.retry"
+
+    def rebuilt(self, market: str) -> str:
+        """Revisions of candles past the revision horizon, made by ``market rebuild``."""
+        return f"{self.namespace}candles.rebuilt.{market}"
+
+    def state(self, agent: str) -> str:
+        """Snapshots of an agent's state (``ratio``, ``stocks``, ``crypto``); compacted, for that agent alone."""
+        return f"{self.namespace}{agent}.state"
+
+    @property
+    def lease(self) -> str:
+        """Which ingest writes: its holder says so twice a second, the others wait."""
+        return f"{self.namespace}ingest.lease"
+
     def specs(self, partitions: int, intervals: tuple[str, ...] = DEFAULT_INTERVALS) -> list[TopicSpec]:
         """All topics to create. Event times may be old, so nothing expires by record time in a replay."""
         keep = FOREVER_MS if self.namespace else 7 * DAY_MS
         by_symbol = [self.ratios]
         for market in MARKETS:
-            by_symbol += [self.trades(market), self.late(market), self.progress(market)]
+            by_symbol += [self.trades(market), self.late(market), self.progress(market), self.rebuilt(market)]
             by_symbol += [self.candles(market, interval) for interval in intervals]
-        single = [self.gaps, *(self.dead_letters(s) for s in ("ingest", "ratio", "aggregator", "sink"))]
+        single = [self.gaps, *map(self.dead_letters, SERVICES)]
         config = {"retention.ms": str(keep), "message.timestamp.type": "LogAppendTime"}
-        return [TopicSpec(name, partitions, config) for name in by_symbol] + [
-            TopicSpec(name, 1, config) for name in single
+        lease = config | {"retention.ms": str(LEASE_KEPT_MS), "segment.ms": str(LEASE_KEPT_MS)}
+        return [
+            *(TopicSpec(name, partitions, config) for name in by_symbol),
+            *(TopicSpec(name, 1, config) for name in single),
+            *(TopicSpec(self.retry(service), 1, config, public=False) for service in ("ingest", "sink")),
+            *(TopicSpec(self.state(agent), partitions, STATE_CONFIG, public=False) for agent in AGENTS),
+            TopicSpec(self.lease, 1, lease),
         ]

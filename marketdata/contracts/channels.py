@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from marketdata.records import Candle, Clock, DeadLetter, Gap, LateTrade, Progress, Ratio, Record, Reference, Trade
+from marketdata.records import (
+    Candle,
+    Clock,
+    DeadLetter,
+    Gap,
+    LateTrade,
+    Lease,
+    Progress,
+    Ratio,
+    Record,
+    Reference,
+    Trade,
+)
 from marketdata.topics import MARKETS, Topics
 
 _NAMES: Final = Topics("{namespace}")
@@ -60,6 +72,11 @@ def _market(market: str) -> tuple[Channel, ...]:
             "Trades, cancels and corrections that no open candle can take.",
             source=source, src="the trade; n is 0",
         ),
+        Channel(
+            f"candlesRebuilt{label}", _NAMES.rebuilt(market), (Candle,), _SYMBOL, "market rebuild",
+            "Revisions of candles past the revision horizon, made by hand.",
+            source=source, src="the rebuild, its offset being the time in µs at which it began; n counts its candles",
+        ),
     )  # fmt: skip
 
 
@@ -68,7 +85,8 @@ CHANNELS: Final[tuple[Channel, ...]] = (
     Channel(
         "ratios", _NAMES.ratios, (Ratio, Clock, Reference), _SYMBOL, "ratio",
         "Each stock trade joined with the last BTC trade at or before it; clocks and references passed on.",
-        source=_NAMES.trades("stocks"), src="the record of trades.stocks; n is 0",
+        source=_NAMES.trades("stocks"),
+        src="the record of trades.stocks; n is 0, or counts the ratios that a back-filled BTC trade changed",
     ),
     Channel(
         "feedGaps", _NAMES.gaps, (Gap,), "cluster", "ingest",
@@ -78,5 +96,9 @@ CHANNELS: Final[tuple[Channel, ...]] = (
         "deadLetters", _NAMES.dead_letters("{service}"), (DeadLetter,), "that of the unreadable record, if any",
         "the service named", "What a service could not read. A restart may write one again: topic, partition and "
         "offset tell which.", by_symbol=False,
+    ),
+    Channel(
+        "ingestLease", _NAMES.lease, (Lease,), "holder", "ingest",
+        "Which ingest writes, said twice a second; the newest epoch holds it.", by_symbol=False,
     ),
 )  # fmt: skip
