@@ -47,7 +47,8 @@ class LiveClock:
     """The clock of one cluster: wall clock minus allowance, feed delay and the stream's own lag. Times in µs.
 
     The stream as a whole lags by the least lag of any trade in the last second; half of the allowance bears that,
-    the rest holds the clock back, by no more than ``max_hold_us``.
+    the rest holds the clock back, by no more than ``max_hold_us``. The least lag of the last minute, which no stall
+    hides, tells of the host's clock.
     """
 
     def __init__(self, allowance_us: int, feed_delay_us: int, max_hold_us: int, last: int = 0) -> None:
@@ -55,6 +56,7 @@ class LiveClock:
         self._delay = feed_delay_us
         self._max_hold = max_hold_us
         self._lags: deque[tuple[int, int]] = deque()
+        self._minute: deque[tuple[int, int]] = deque()
         self.last = last
 
     def trade(self, ts: int, received_ts: int) -> None:
@@ -64,6 +66,11 @@ class LiveClock:
         while lags and lags[-1][1] >= lag:
             lags.pop()
         lags.append((received_ts, lag))
+        minute, second = self._minute, received_ts // SECOND_US
+        if not minute or minute[-1][0] != second:
+            minute.append((second, lag))
+        elif lag < minute[-1][1]:
+            minute[-1] = (second, lag)
 
     def hold(self, now: int) -> int:
         """How much the stream's lag holds the clock back."""
@@ -74,10 +81,15 @@ class LiveClock:
             return 0
         return min(max(lags[0][1] - self._allowance // 2, 0), self._max_hold)
 
-    @property
-    def least_lag(self) -> int:
-        """The least lag of the last second's trades, 0 without any: what the host's clock cannot be ahead by."""
-        return self._lags[0][1] if self._lags else 0
+    def skew(self, now: int) -> int | None:
+        """The least lag of the last minute's trades, None without any: so far ahead the host's clock is at most.
+
+        Below 0, trades come from the future: by so much at least it is behind.
+        """
+        second, minute = now // SECOND_US, self._minute
+        while minute and not second - 60 <= minute[0][0] <= second:
+            minute.popleft()
+        return min((lag for at, lag in minute if at <= second), default=None)
 
     def next_in(self, now: int) -> int:
         """µs from ``now`` until the next multiple of 50 ms is due, as the lag stands."""

@@ -37,7 +37,7 @@ def exact_producer(
             "queue.buffering.max.kbytes": 262_144,
             "compression.type": "lz4",
             "message.max.bytes": 4_000_000,
-            "delivery.timeout.ms": 60_000,
+            "delivery.timeout.ms": 300_000,  # a broker may be away for minutes: its clients wait
             "log_level": 3,  # librdkafka's own lines: errors only, it warns of each setting that is experimental
             "error_cb": _on_client_error,
         }

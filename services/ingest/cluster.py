@@ -18,7 +18,9 @@ from marketdata.vendor import Status
 from services.ingest import metrics
 from services.ingest.backoff import Backoff
 from services.ingest.frames import read_frame
-from services.ingest.queue import FrameQueue, Received
+from services.ingest.hostclock import wall_us
+from services.ingest.queue import FrameQueue
+from services.ingest.segments import Received
 
 log = structlog.stdlib.get_logger()
 DIALOGUE_TIMEOUT_S = 10.0
@@ -46,7 +48,8 @@ class Cluster:
 
     ``connected`` is true from the subscription to the loss; ``flowing`` from the first data after it;
     ``last_frame_ts`` is the receive time in µs of the newest frame, ``last_data_ts`` of the newest with data;
-    ``lost_at`` the monotonic time of the loss, None while connected.
+    ``lost_at`` the monotonic time of the loss, None while connected; ``missing_from`` the receive time in µs of the
+    last frame before a loss, until whoever records gaps has taken note of it.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Cluster:
         self.connected_ts = 0
         self.last_frame_ts = self.last_data_ts = 0
         self.lost_at: float | None = time.monotonic()
+        self.missing_from: int | None = None
 
     async def run(self) -> None:
         """Connect and read for ever; ends only by cancellation."""
@@ -117,7 +121,7 @@ class Cluster:
         await self._expect(socket, "auth_success")
         await socket.send(_encode({"action": "subscribe", "params": ",".join(self._channels)}).decode())
         self.connected, self.lost_at = True, None
-        self.connected_ts = time.time_ns() // 1_000
+        self.connected_ts = wall_us()
         metrics.CONNECTED.labels(self.market).set(1)
         log.info("connected", market=self.market, url=_shown(self._url), channels=len(self._channels))
 
@@ -135,7 +139,7 @@ class Cluster:
         while True:
             async with asyncio.timeout(self._silence_timeout_s()):
                 raw = await socket.recv(decode=False)
-            self.last_frame_ts = time.time_ns() // 1_000
+            self.last_frame_ts = wall_us()
             metrics.FRAMES.labels(self.market).inc()
             metrics.BYTES.labels(self.market).inc(len(raw))
             if _STATUS in raw:
@@ -152,6 +156,8 @@ class Cluster:
     def _lost(self) -> None:
         if self.lost_at is None:
             self.lost_at = time.monotonic()
+        if self.connected and self.missing_from is None:
+            self.missing_from = self.last_frame_ts
         self.connected = self.flowing = False
         metrics.CONNECTED.labels(self.market).set(0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping
 
@@ -21,10 +22,14 @@ from marketdata.vendor import StockTrade
 from services.ingest import metrics
 from services.ingest.cluster import Cluster, cancelled
 from services.ingest.frames import read_frame
+from services.ingest.hostclock import HOST, SkewWatch, wall_us
+from services.ingest.keeper import LeaseKeeper
 from services.ingest.outage import Outage
-from services.ingest.queue import FrameQueue, Received
+from services.ingest.queue import FrameQueue
+from services.ingest.segments import Received
 from services.ingest.settings import IngestSettings
 from services.ingest.silence import SilenceWatch
+from services.ingest.spool import Spool
 from services.ingest.writer import Writer
 from streaming.ops import Health
 
@@ -32,6 +37,8 @@ log = structlog.stdlib.get_logger()
 SLICE_FRAMES = 64
 STEADY_US = 2 * SECOND_US
 """A subscription that brings no data counts as restored after this: a server may confirm it and then cut."""
+FINISH_S = 3.0
+"""Time for the queue at a stop."""
 LOOP_TURNS = 3
 """Turns of the event loop that bring a frame from the socket into the queue."""
 MAX_LOOKS = 32
@@ -40,15 +47,18 @@ QUIET_TIMES = 20
 """Outside market hours a stream may be silent this many times longer before it is taken for dead."""
 
 
-def wall_us() -> int:
-    """Wall clock in µs since the epoch."""
-    return time.time_ns() // 1_000
-
-
-def run_live(settings: IngestSettings, writer: Writer, health: Health, open_gaps: Mapping[str, int]) -> None:
-    """Read the feed until SIGTERM or SIGINT; what was received is written."""
+def run_live(
+    settings: IngestSettings,
+    writer: Writer,
+    health: Health,
+    open_gaps: Mapping[str, int],
+    *,
+    lease: LeaseKeeper,
+    stopping: threading.Event,
+) -> None:
+    """Read the feed until SIGTERM or SIGINT; what was received is written, or kept on disk for the next start."""
     is_open = market_hours(settings)
-    uvloop.run(Live(settings, writer, is_open).run(health, open_gaps))
+    uvloop.run(Live(settings, writer, is_open, lease).run(health, open_gaps, stopping))
 
 
 def market_hours(settings: IngestSettings) -> Callable[[str, int], bool]:
@@ -62,13 +72,23 @@ def market_hours(settings: IngestSettings) -> Callable[[str, int], bool]:
 class Live:
     """One task a cluster reads; this one writes, in the order in which frames were received."""
 
-    def __init__(self, settings: IngestSettings, writer: Writer, is_open: Callable[[str, int], bool]) -> None:
+    def __init__(
+        self,
+        settings: IngestSettings,
+        writer: Writer,
+        is_open: Callable[[str, int], bool],
+        lease: LeaseKeeper,
+    ) -> None:
         self._settings = settings
+        self._lease = lease
         self._writer = writer
         self._is_open = is_open
-        self._queue = FrameQueue(settings.queue_frames, settings.queue_bytes)
+        self._spool = Spool(settings.spool, settings.spool_bytes)
+        self._queue = FrameQueue(settings.queue_frames, settings.queue_bytes, self._spool)
         self._clusters = {market: self._cluster(market) for market in MARKETS}
         self._clocks = {market: self._clock(market) for market in MARKETS}
+        half = settings.allowance_ms * 1_000 // 2
+        self._skews = {market: SkewWatch(market, half) for market in MARKETS}
         gap_us = round(settings.gap_timeout_s * SECOND_US)
         self._outages = {market: Outage(market, gap_us, writer.epoch) for market in MARKETS}
         self._looked = self._mark = 0
@@ -77,19 +97,22 @@ class Live:
         self._stopping = False
         self._clock_written = time.monotonic()
 
-    async def run(self, health: Health, open_gaps: Mapping[str, int]) -> None:
+    async def run(self, health: Health, open_gaps: Mapping[str, int], stopping: threading.Event) -> None:
         """Read and write until a signal; then write what is in the queue.
 
-        ``open_gaps``: where gaps began that a predecessor left open, µs by market.
+        ``open_gaps``: from where on trades may be missing that a predecessor should have written, µs by market.
+        ``stopping`` is set where a signal came before.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
+        self._stopping = stopping.is_set()
         health.add("clocks", self._clocks_health)
         health.add("connections", self._connections_health)
         for market, outage in self._outages.items():
             if start := open_gaps.get(market) or self._writer.newest_clock(market):
                 self._record(outage.begin(start, wall_us()))
+        self._spool.adopt({market: self._writer.known_from(market) + self._delay_us(market) for market in MARKETS})
         readers = [asyncio.create_task(cluster.run()) for cluster in self._clusters.values()]
         while not self._stopping:
             await self._step()
@@ -97,16 +120,28 @@ class Live:
                 dead.result()  # a reader only ends by an error
         for task in readers:
             await cancelled(task)
-        while (frame := self._queue.take()) is not None:
+        self._finish()
+
+    def _finish(self) -> None:
+        """Write what is in the queue, as far as Kafka takes it in a short time; the rest is left on disk."""
+        deadline = time.monotonic() + FINISH_S
+        while self._may_write() and time.monotonic() < deadline and (frame := self._queue.take()) is not None:
             self._write(frame)
+            self._writer.poll()
+        self._queue.close()
+
+    def _may_write(self) -> bool:
+        """Whether this instance holds the lease beyond doubt and Kafka takes what it writes."""
+        return self._lease.holds() and not self._writer.crowded
 
     def _stop(self) -> None:
         self._stopping = True
 
     async def _step(self) -> None:
         """Write a slice of frames, and the clocks once all is written that came before their time."""
-        if self._writer.crowded:
+        if not self._may_write():
             self._writer.poll()
+            metrics.QUEUE_FRAMES.set(len(self._queue))
             await asyncio.sleep(0.01)
             return
         if self._ticked and any(clock.is_due(wall_us()) for clock in self._clocks.values()):
@@ -143,18 +178,22 @@ class Live:
                 await asyncio.sleep(0)
             if self._queue.added == before or self._queue.full:
                 break
+        self._mark = self._queue.added
         if self._queue.full:  # the sockets hold more, all of it later than the oldest frame here
             self._looked = min(self._looked, self._queue.oldest_ts or self._looked)
-        self._mark = self._queue.added
+            self._mark = self._queue.taken
 
     def _tick(self, market: str, now: int) -> None:
         cluster, outage, clock = self._clusters[market], self._outages[market], self._clocks[market]
-        delay = self._delay_us(market)
+        delay, skew = self._delay_us(market), clock.skew(now)
+        self._skews[market].look(skew, clock.hold(now))
+        if skew is not None:
+            HOST.trades_say(skew)
+        lost, cluster.missing_from = cluster.missing_from, None
+        if lost is not None and (clock.last or cluster.last_data_ts):  # also where it is back already
+            self._record(outage.begin(lost - delay - self._settings.allowance_ms * 1_000, now))
         if cluster.flowing or (cluster.connected and now - cluster.connected_ts > STEADY_US):
             self._record(outage.end(cluster.connected_ts - delay))
-        elif (clock.last or cluster.last_data_ts) and not cluster.connected:
-            start = cluster.last_frame_ts - delay - self._settings.allowance_ms * 1_000
-            self._record(outage.begin(start, now))
         elif not outage.is_open:
             return  # nothing was received yet
         value = clock.due(now, outage.limit(now))
@@ -191,7 +230,6 @@ class Live:
         if frame.trades:
             metrics.RECEIVED.labels(market).inc(len(frame.trades))
             metrics.RECEIVE_DELAY.labels(market).observe((received_ts - frame.trades[-1].t * 1_000) / SECOND_US)
-            metrics.CLOCK_SKEW.labels(market).set(clock.least_lag / SECOND_US)
 
     def _cluster(self, market: str) -> Cluster:
         settings = self._settings

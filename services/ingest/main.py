@@ -4,86 +4,115 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 import time
 
 import structlog
 from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
 from marketdata.recording import SpecError
 from marketdata.topics import MARKETS
 from marketdata.units import SECOND_US
 from services.ingest.files import FileSource
-from services.ingest.logend import read_log_end
+from services.ingest.follow import FollowError, count_records
 from services.ingest.recordings import RecordingError
 from services.ingest.settings import IngestSettings
+from services.ingest.takeover import run_feed
 from services.ingest.writer import Writer
-from streaming.admin import PartitionMismatchError, check_partitions
+from streaming.admin import PartitionMismatchError, ensure_topics
 from streaming.fatal import die
 from streaming.logs import configure_logs
 from streaming.ops import Health, OpsServer
-from streaming.tails import TailError
 
 log = structlog.stdlib.get_logger()
-FLUSH_S = 10.0
+FLUSH_S = 5.0
+PROBE_S = 2.0
+FIRST_WAIT_S, LAST_WAIT_S = 0.5, 10.0
 
 
 def main() -> None:
     """Run until the source ends, or SIGTERM or SIGINT; the status is 1 where the source cannot be read."""
     settings = IngestSettings()
     configure_logs("ingest", settings.log_level, settings.log_format)
-    topics = settings.topics
-    try:
-        wanted = {topics.trades(market): settings.partitions for market in MARKETS}
-        check_partitions(settings.kafka_bootstrap_servers, wanted)
-        end = read_log_end(settings.kafka_bootstrap_servers, topics, settings.partitions)
-    except (KafkaException, PartitionMismatchError, TailError) as error:
-        die(str(error), bootstrap=settings.kafka_bootstrap_servers)
-    writer = Writer(
-        settings.kafka_bootstrap_servers,
-        topics,
-        settings.partitions,
-        epoch=end.epoch + 1,
-        references=settings.reference_symbols,
-        horizon_us=settings.revision_horizon_s * SECOND_US,
-    )
-    for market in MARKETS:
-        writer.resume(market, end.clocks[market], end.trades[market])
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stopping.set())
     health = Health()
     ops = OpsServer(health, settings.metrics_host, settings.metrics_port).start()
-    log.info("started", source=settings.source, epoch=writer.epoch, metrics_port=ops.port)
-    if settings.source == "files" and end.epoch:
-        log.error("these topics hold trades already: replay into another NAMESPACE", namespace=settings.namespace)
-        sys.exit(1)
+    log.info("started", source=settings.source, metrics_port=ops.port)
     try:
-        if settings.source == "feed":
-            from services.ingest.live import run_live
-
-            run_live(settings, writer, health, end.open_gaps)
-        else:
-            play_files(settings, writer, health)
-    finally:  # also after an error: what was received is written
-        left = writer.flush(FLUSH_S)
+        if not await_topics(settings, stopping):
+            log.info("stopped", reason="Kafka has not answered yet")
+            sys.exit(0)
+        run = run_feed if settings.source == "feed" else play_files
+        left = run(settings, health, stopping)
+    except (KafkaException, PartitionMismatchError, FollowError) as error:
+        die(str(error), bootstrap=settings.kafka_bootstrap_servers)
     log.info("stopped", undelivered=left)
     sys.exit(1 if left else 0)
 
 
-def play_files(settings: IngestSettings, writer: Writer, health: Health) -> None:
-    """Play the recordings and say what was written."""
-    stopped: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda n, _frame: stopped.append(n))
+def await_topics(settings: IngestSettings, stopping: threading.Event) -> bool:
+    """Wait until Kafka answers and ingest's topics are there, made where they are not; False if told to stop.
+
+    Raises:
+        PartitionMismatchError: a topic has another number of partitions than configured.
+        KafkaException: the broker answered and refused.
+    """
+    bootstrap, topics = settings.kafka_bootstrap_servers, settings.topics
+    wait = FIRST_WAIT_S
+    while not stopping.is_set():
+        try:
+            AdminClient({"bootstrap.servers": bootstrap, "log_level": 2}).list_topics(timeout=PROBE_S)
+        except KafkaException as error:
+            log.warning("Kafka does not answer", bootstrap=bootstrap, error=str(error),
+                        action=f"trying again in {wait:g} s")  # fmt: skip
+            stopping.wait(wait)
+            wait = min(2 * wait, LAST_WAIT_S)
+            continue
+        own = {*map(topics.trades, MARKETS), topics.gaps, topics.lease, topics.dead_letters("ingest"),
+               topics.retry("ingest")}  # fmt: skip
+        ensure_topics(bootstrap, [spec for spec in topics.specs(settings.partitions) if spec.name in own])
+        return True
+    return False
+
+
+def play_files(settings: IngestSettings, health: Health, stopping: threading.Event) -> int:
+    """Play the recordings and say what was written; no lease is needed, because the topics must be empty."""
+    bootstrap, topics = settings.kafka_bootstrap_servers, settings.topics
+    if count_records(bootstrap, topics, settings.partitions):
+        log.error("these topics hold trades already: replay into another NAMESPACE", namespace=settings.namespace)
+        sys.exit(1)
+    writer = Writer(
+        bootstrap,
+        topics,
+        settings.partitions,
+        epoch=1,
+        references=settings.reference_symbols,
+        horizon_us=settings.revision_horizon_s * SECOND_US,
+    )
+    try:
+        _play(settings, writer, health, stopping)
+    finally:  # also after an error: what was read is written
+        left = writer.flush(FLUSH_S)
+    return left
+
+
+def _play(settings: IngestSettings, writer: Writer, health: Health, stopping: threading.Event) -> None:
     began = time.monotonic()
     try:
-        source = FileSource(settings.files, writer, settings.speed, lambda: bool(stopped))
+        source = FileSource(settings.files, writer, settings.speed, stopping.is_set)
         health.add("progress", lambda: _progress(source, settings.stall_timeout_s))
         counts = source.run()
     except (RecordingError, SpecError) as error:
         writer.flush(FLUSH_S)
         log.error("the recordings cannot be played", reason=str(error))  # noqa: TRY400 - no traceback
         sys.exit(1)
-    writer.flush(120)
+    if not stopping.is_set():
+        writer.flush(120)
     seconds = time.monotonic() - began
-    event = "stopped before the end" if stopped else "played"
+    event = "stopped before the end" if stopping.is_set() else "played"
     log.info(event, **counts, **writer.counts(), records=writer.records, seconds=round(seconds, 2),
              trades_per_s=round(sum(counts.values()) / seconds))  # fmt: skip
 

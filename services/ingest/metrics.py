@@ -17,7 +17,13 @@ RECONNECTS = Counter("ingest_reconnects_total", "Connections lost or refused, by
 QUEUE_FRAMES = Gauge("ingest_queue_frames", "Frames between socket and producer")
 QUEUE_FULL = Counter("ingest_queue_full_seconds_total", "Time that reading paused because the queue was full")
 CLOCK_LAG = Gauge("ingest_clock_lag_seconds", "Wall clock minus the newest clock record", ["market"])
-CLOCK_SKEW = Gauge("clock_skew_seconds", "Least receive time minus trade time of the last second", ["market"])
+CLOCK_SKEW = Gauge("clock_skew_seconds", "Least receive time minus trade time of the last minute", ["market"])
+CLOCK_HELD = Gauge("ingest_clock_held_seconds", "How long the clock record waits for a lagging stream", ["market"])
+CLOCK_OFF = Gauge("ingest_clock_off", "1 while clock_skew_seconds is past half of the allowance", ["market"])
+CLOCK_STEPS = Counter("ingest_clock_steps_total", "Times the host's clock was set while ingest ran")
+LEASE_HELD = Gauge("ingest_lease_held", "1 while this instance may write")
+SPOOL_FRAMES = Gauge("ingest_spool_frames", "Frames on disk between socket and producer")
+SPOOL_BYTES = Gauge("ingest_spool_bytes", "Bytes of the spool's files")
 SILENT_SYMBOLS = Gauge("ingest_silent_symbols", "Subscribed symbols that are silent while their market is open")
 RECEIVE_DELAY = Histogram(
     "ingest_receive_delay_seconds",

@@ -55,10 +55,10 @@ class Seen:
         self._younger[identity] = self._high
         return True
 
-    def remember(self, trades: list[Trade]) -> None:
-        """Take up from the log: what stands there counts as seen at its newest trade."""
-        for trade in sorted(trades, key=_by_time, reverse=True):
-            self.is_new(trade)
+    @property
+    def known_from(self) -> int:
+        """The event time in µs from which on a repeat is certain to be known; 0 where nothing was seen."""
+        return max(self._high - self._horizon, 0)
 
     def _forget(self) -> None:
         if len(self._younger) >= LIMIT:
@@ -66,7 +66,3 @@ class Seen:
         self._older = self._younger if self._high < self._turn + self._horizon else {}
         self._younger = {}
         self._turn = self._high + self._horizon
-
-
-def _by_time(trade: Trade) -> int:
-    return trade.ts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
@@ -40,6 +41,9 @@ class IngestSettings(ServiceSettings):
     queue_frames: int = Field(2_000, ge=1)
     queue_bytes: int = Field(64 * 1024 * 1024, ge=1)
     max_frame_bytes: int = Field(16 * 1024 * 1024, ge=1)
+    spool_dir: Path = Path(".data/spool")
+    spool_bytes: int = Field(1024 * 1024 * 1024, ge=0, description="of frames on disk, past what memory holds")
+    lease_timeout_s: float = Field(3, ge=1, description="a silent holder loses the lease; the same for all instances")
 
     @field_validator("speed", mode="before")
     @classmethod
@@ -55,6 +59,11 @@ class IngestSettings(ServiceSettings):
     def api_key(self) -> str:
         """The key to authenticate with; never logged."""
         return BUNDLED_KEY if self.bundled or not self.polygon_api_key else self.polygon_api_key.get_secret_value()
+
+    @property
+    def spool(self) -> Path:
+        """Where this namespace's frames are kept."""
+        return self.spool_dir / (self.namespace.rstrip(".") or "live")
 
     def url(self, market: str) -> str:
         """The WebSocket address of a market's cluster."""

@@ -70,10 +70,10 @@ class Writer:
         self.records = 0
         self.dead_letters = 0
 
-    def resume(self, market: str, clock: int, trades: list[Trade]) -> None:
-        """Take up where the log ends: its newest clock in µs and its last trades."""
+    def resume(self, market: str, clock: int, seen: Seen) -> None:
+        """Take up where the log ends: its newest clock in µs and which trades stand in it."""
         self._markets[market].clock = clock
-        self._markets[market].seen.remember(trades)
+        self._markets[market].seen = seen
 
     def trade(self, market: str, trade: Trade) -> bool:
         """Write ``trade`` to its partition, and a reference symbol's also into every partition of trades.stocks."""
@@ -123,6 +123,10 @@ class Writer:
     def newest_clock(self, market: str) -> int:
         """The last clock written, in µs; 0 if none."""
         return self._markets[market].clock
+
+    def known_from(self, market: str) -> int:
+        """The event time in µs from which on a repeat is certain to be dropped."""
+        return self._markets[market].seen.known_from
 
     def counts(self) -> dict[str, int]:
         """What was written and dropped so far, for a log line."""

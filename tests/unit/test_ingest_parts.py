@@ -1,4 +1,5 @@
 import asyncio
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -8,9 +9,11 @@ from marketdata.records import Gap
 from marketdata.units import CLOCK_STEP_US, SECOND_US
 from services.ingest.backoff import Backoff
 from services.ingest.outage import Outage
-from services.ingest.queue import FrameQueue, Received
+from services.ingest.queue import FrameQueue
+from services.ingest.segments import Received
 from services.ingest.settings import IngestSettings
 from services.ingest.silence import SilenceWatch
+from services.ingest.spool import Spool
 
 NOW = 34_000_000 * CLOCK_STEP_US
 
@@ -73,13 +76,18 @@ def frame(number: int, size: int = 10) -> Received:
     return Received("stocks", number, b"x" * size)
 
 
+def in_memory(frames: int, size: int) -> FrameQueue:
+    """A queue that may put nothing on disk."""
+    return FrameQueue(frames, size, Spool(Path("/nowhere"), 0))
+
+
 async def settle() -> None:
     for _ in range(5):
         await asyncio.sleep(0)
 
 
 async def test_the_queue_keeps_the_order() -> None:
-    queue = FrameQueue(100, 10_000)
+    queue = in_memory(100, 10_000)
     for number in range(50):
         await queue.put(frame(number))
     assert queue.oldest_ts == 0
@@ -91,7 +99,7 @@ async def test_the_queue_keeps_the_order() -> None:
 
 @pytest.mark.parametrize(("frames", "size", "held"), [(3, 1_000_000, 3), (1_000, 35, 4)])
 async def test_a_full_queue_makes_every_reader_wait(frames: int, size: int, held: int) -> None:
-    queue = FrameQueue(frames, size)
+    queue = in_memory(frames, size)
 
     async def read(first: int) -> None:
         for number in range(first, first + 5):
@@ -112,7 +120,7 @@ async def test_a_full_queue_makes_every_reader_wait(frames: int, size: int, held
 
 
 async def test_small_frames_do_not_make_room_for_large_ones() -> None:
-    queue = FrameQueue(1_000, 100)
+    queue = in_memory(1_000, 100)
     for number in range(5):
         await queue.put(frame(number, 1))
     await queue.put(frame(5, 200))
@@ -127,7 +135,7 @@ async def test_small_frames_do_not_make_room_for_large_ones() -> None:
 
 
 async def test_waiting_ends_with_a_frame_or_the_time() -> None:
-    queue = FrameQueue(10, 1_000)
+    queue = in_memory(10, 1_000)
     await queue.wait(0.01)
     asyncio.get_running_loop().call_later(0.01, asyncio.ensure_future, queue.put(frame(1)))
     async with asyncio.timeout(1):

@@ -88,8 +88,12 @@ def test_memory_is_bounded_by_event_time_and_by_number(monkeypatch: pytest.Monke
 
 
 def test_what_stands_in_the_log_counts_as_seen_whatever_its_order_and_epoch() -> None:
+    """A log is read partition by partition: times run back where the next begins."""
     known = Seen(HORIZON)
-    log = [trade(NOW - offset * SECOND_US, id=str(offset)) for offset in (5, 0, 1_800, 3)]
-    known.remember(log)
+    assert known.known_from == 0
+    log = [trade(NOW - offset * SECOND_US, id=str(offset)) for offset in (5, 0, 890, 3)]
+    for old in log:
+        known.is_new(old)
+    assert known.known_from == NOW - HORIZON
     assert not any(known.is_new(msgspec.structs.replace(old, epoch=2)) for old in log)
     assert known.is_new(trade(NOW + 1_000, id="new"))

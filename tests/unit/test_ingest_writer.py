@@ -10,6 +10,7 @@ from marketdata.records import Clock, DeadLetter, Reference, Trade, encode
 from marketdata.topics import Topics
 from marketdata.units import SECOND_US
 from services.ingest import writer as module
+from services.ingest.seen import Seen
 from services.ingest.writer import MAX_DEAD_LETTER, Writer
 
 NOW = 1_709_650_800 * SECOND_US
@@ -89,7 +90,9 @@ def test_a_clock_goes_into_every_partition_of_its_market_and_never_back(producer
 
 def test_a_restart_neither_repeats_trades_nor_goes_back(producer: FakeProducer) -> None:
     writer = new_writer(2)
-    writer.resume("stocks", NOW + SECOND_US, [trade()])
+    seen = Seen(900 * SECOND_US)
+    seen.is_new(trade())
+    writer.resume("stocks", NOW + SECOND_US, seen)
     assert not writer.trade("stocks", trade(epoch=2))
     assert not writer.clock("stocks", NOW + SECOND_US)
     assert producer.written == []

@@ -1,0 +1,225 @@
+"""What the log holds: a standby reads along, so that at take-over only the last moments are left."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from marketdata.records import UNREADABLE, Clock, Gap, Trade
+from marketdata.topics import MARKETS, Topics
+from services.ingest.seen import STOCKS_DAY_SHIFT_US, Seen
+from streaming.fatal import die
+
+log = structlog.stdlib.get_logger()
+Place = tuple[str, int]
+MARGIN_MS: Final = 60_000
+"""Read back beyond the horizon: the broker's clock, which marks the records, may differ from the exchanges'."""
+GAPS_BACK: Final = 10_000
+"""Records of feed.gaps that are read back."""
+REQUEST_S: Final = 10.0
+REFERENCE: Final = b'{"kind":"reference"'
+CLOCK: Final = b'{"kind":"clock"'
+
+_decode = msgspec.json.Decoder(Trade | Clock).decode
+_decode_gap = msgspec.json.Decoder(Gap).decode
+
+
+class FollowError(RuntimeError):
+    """The log could not be read to its end."""
+
+
+@dataclass(slots=True)
+class LogEnd:
+    """``epoch`` 0 means that the log is empty. Times in µs, 0 where there is none.
+
+    ``clocks`` is the newest clock of each market; ``settled`` the oldest of its partitions' newest: a writer that was
+    killed may have got further in one than in another, and what happened from there on may be missing.
+    ``open_gaps``: where a gap began of which nothing says that it closed.
+    """
+
+    epoch: int = 0
+    clocks: dict[str, int] = field(default_factory=lambda: dict.fromkeys(MARKETS, 0))
+    settled: dict[str, int] = field(default_factory=lambda: dict.fromkeys(MARKETS, 0))
+    seen: dict[str, Seen] = field(default_factory=dict)
+    open_gaps: dict[str, int] = field(default_factory=dict)
+
+    def gap_starts(self) -> dict[str, int]:
+        """From where on trades may be missing, by market; a market that never had a clock is left out."""
+        starts = {}
+        for market, settled in self.settled.items():
+            if settled:
+                starts[market] = min(settled, self.open_gaps.get(market, settled))
+        return starts
+
+
+class LogFollower:
+    """Reads trades.* from the horizon before their newest record, and feed.gaps, then follows them in a thread.
+
+    It keeps identities, clocks and open gaps, no trades: memory is that of the identities of one to two horizons.
+    """
+
+    def __init__(self, bootstrap: str, topics: Topics, partitions: int, horizon_us: int) -> None:
+        self._bootstrap = bootstrap
+        self._horizon_ms = horizon_us // 1_000 + MARGIN_MS
+        self._market_of = {topics.trades(market): market for market in MARKETS}
+        self._gaps = topics.gaps
+        self._places: list[Place] = [(topic, p) for topic in self._market_of for p in range(partitions)]
+        self._places.append((self._gaps, 0))
+        self._clocks: dict[Place, Clock] = {}
+        self._first_clock: dict[str, int] = {}
+        self._open: dict[tuple[str, int], None] = {}
+        self._end = LogEnd(seen={m: Seen(horizon_us, STOCKS_DAY_SHIFT_US * (m == "stocks")) for m in MARKETS})
+        self._next: dict[Place, int] = {}
+        self._wanted: dict[Place, int] = {}
+        self._ready = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="follow", daemon=True)
+        self.records = 0
+
+    def start(self) -> LogFollower:
+        """Begin to read; returns itself."""
+        self._thread.start()
+        return self
+
+    @property
+    def epoch(self) -> int | None:
+        """The greatest epoch in the log, None until it was read to the end once."""
+        return self._end.epoch if self._ready.is_set() else None
+
+    def finish(self, timeout: float) -> LogEnd:
+        """Read to the ends as they are now and stop. Call it when no one else may write any more.
+
+        Raises:
+            FollowError: the broker did not give all of it within ``timeout`` seconds.
+            KafkaException: the broker did not answer.
+        """
+        deadline = time.monotonic() + timeout
+        admin = AdminClient({"bootstrap.servers": self._bootstrap})
+        ends = _offsets(admin, self._places, OffsetSpec.latest())
+        wanted = {place: offset for place, (offset, _) in ends.items()}
+        while missing := [place for place, end in wanted.items() if self._next.get(place, 0) < end]:
+            if time.monotonic() > deadline:
+                raise FollowError(f"the broker did not give the ends of {sorted(missing)} within {timeout:.0f} s")
+            time.sleep(0.005)
+        self._stopping.set()
+        self._thread.join()
+        for market in MARKETS:
+            clocks = [self._clocks[place].ts for place in self._of(market) if place in self._clocks]
+            self._end.clocks[market] = max(clocks, default=0)
+            short = len(clocks) < len(self._of(market))
+            self._end.settled[market] = min([*clocks, self._first_clock[market]] if clocks and short else clocks,
+                                            default=0)  # fmt: skip
+        for cluster, start in self._open:
+            self._end.open_gaps[cluster] = min(start, self._end.open_gaps.get(cluster, start))
+        return self._end
+
+    def _of(self, market: str) -> list[Place]:
+        return [place for place in self._places if self._market_of.get(place[0]) == market]
+
+    def _run(self) -> None:
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self._bootstrap,
+                "group.id": "ingest-follow",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+                "fetch.wait.max.ms": 50,
+                "log_level": 3,
+                "queued.max.messages.kbytes": 16_384,  # a standby's memory is its identities, not a look ahead
+            }
+        )
+        began = time.monotonic()
+        try:
+            self._begin(consumer)
+            while not self._stopping.is_set():
+                for message in consumer.consume(5_000, 0.05):
+                    self._read(message)
+                if not self._ready.is_set() and all(self._next[p] >= end for p, end in self._wanted.items()):
+                    self._ready.set()
+                    log.info("read back", records=self.records, seconds=round(time.monotonic() - began, 1),
+                             epoch=self._end.epoch)  # fmt: skip
+        except KafkaException as error:
+            die("the log cannot be followed", error=str(error))
+        finally:
+            consumer.close()
+
+    def _begin(self, consumer: Consumer) -> None:
+        admin = AdminClient({"bootstrap.servers": self._bootstrap})
+        lows = _offsets(admin, self._places, OffsetSpec.earliest())
+        self._wanted = {
+            place: offset for place, (offset, _) in _offsets(admin, self._places, OffsetSpec.latest()).items()
+        }
+        newest = max(ts for _, ts in _offsets(admin, self._places, OffsetSpec.max_timestamp()).values())
+        since = max(newest - self._horizon_ms, 0)
+        found = consumer.offsets_for_times(
+            [TopicPartition(*place, since) for place in self._places], timeout=REQUEST_S
+        )
+        for at in found:
+            place = (at.topic, at.partition)
+            end = self._wanted[place]
+            first = at.offset if 0 <= at.offset <= end else end
+            if at.topic == self._gaps:
+                first = end - GAPS_BACK
+            self._next[place] = max(first, lows[place][0])
+        if newest < 0:  # all that was written has expired: each epoch had at least one record
+            self._end.epoch = sum(self._wanted.values())
+        consumer.assign([TopicPartition(*place, offset) for place, offset in self._next.items()])
+
+    def _read(self, message: Message) -> None:
+        if (error := message.error()) is not None:
+            if error.code() in {KafkaError._AUTO_OFFSET_RESET, KafkaError.UNKNOWN_TOPIC_OR_PART}:
+                die("Kafka was made anew, or a topic was", topic=message.topic(), error=error.str())
+            return
+        place, offset = (message.topic() or "", message.partition() or 0), message.offset() or 0
+        self.records += 1
+        value = message.value() or b""
+        if not value.startswith(REFERENCE):
+            with suppress(*UNREADABLE):  # not ours: readers dead-letter it
+                self._note(place, value)
+        self._next[place] = offset + 1
+
+    def _note(self, place: Place, value: bytes) -> None:
+        end = self._end
+        if place[0] == self._gaps:
+            self._note_gap(_decode_gap(value))
+            return
+        market = self._market_of[place[0]]
+        record = _decode(value)
+        end.epoch = max(end.epoch, record.epoch)
+        if type(record) is Trade:
+            end.seen[market].is_new(record)
+            return
+        self._first_clock.setdefault(market, record.ts)
+        newest = self._clocks.get(place)
+        if newest is None or (record.epoch, record.ts) > (newest.epoch, newest.ts):
+            self._clocks[place] = record
+
+    def _note_gap(self, gap: Gap) -> None:
+        self._end.epoch = max(self._end.epoch, gap.epoch)
+        if gap.status == "open":
+            self._open[gap.cluster, gap.start] = None
+        else:
+            self._open.pop((gap.cluster, gap.start), None)
+
+
+def _offsets(admin: AdminClient, places: list[Place], which: Any) -> dict[Place, tuple[int, int]]:
+    """(offset, time in ms) by partition."""
+    wanted = {TopicPartition(*place): which for place in places}
+    futures = admin.list_offsets(wanted, request_timeout=REQUEST_S)
+    results = {(place.topic, place.partition): future.result() for place, future in futures.items()}
+    return {place: (result.offset, result.timestamp) for place, result in results.items()}
+
+
+def count_records(bootstrap: str, topics: Topics, partitions: int) -> int:
+    """How many records were ever written to trades.*. Raises KafkaException."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    places = [(topics.trades(market), p) for market in MARKETS for p in range(partitions)]
+    return sum(offset for offset, _ in _offsets(admin, places, OffsetSpec.latest()).values())

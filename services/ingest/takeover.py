@@ -1,0 +1,96 @@
+"""One of several ingests of a live feed: stands by until the lease is its own, then writes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+from typing import Final
+
+import structlog
+
+from marketdata.topics import MARKETS
+from marketdata.units import SECOND_US
+from services.ingest.follow import LogEnd, LogFollower
+from services.ingest.keeper import LeaseKeeper
+from services.ingest.live import run_live
+from services.ingest.samelog import LogWatch
+from services.ingest.settings import IngestSettings
+from services.ingest.writer import Writer
+from streaming.fatal import die
+from streaming.ops import Health
+
+log = structlog.stdlib.get_logger()
+LOOK_S: Final = 0.1
+READ_TO_END_S: Final = 60.0
+FLUSH_S: Final = 4.0
+AWAY_S: Final = 1.0
+"""Time for deliveries at a stop where Kafka is away: every service ends within 10 s."""
+RELEASE_S: Final = 1.0
+
+
+def run_feed(settings: IngestSettings, health: Health, stopping: threading.Event) -> int:
+    """Stand by, take over, read the feed until told to stop; returns how many records were not delivered.
+
+    Raises:
+        FollowError: the log could not be read to its end at take-over.
+        KafkaException: Kafka did not answer then.
+    """
+    bootstrap, topics = settings.kafka_bootstrap_servers, settings.topics
+    horizon_us = settings.revision_horizon_s * SECOND_US
+    LogWatch(bootstrap, [*map(topics.trades, MARKETS), topics.gaps, topics.lease]).start()
+    follower = LogFollower(bootstrap, topics, settings.partitions, horizon_us).start()
+    lease = LeaseKeeper(
+        bootstrap,
+        topics.lease,
+        f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
+        settings.lease_timeout_s,
+        known_epoch=lambda: follower.epoch,
+        stall_s=settings.stall_timeout_s,
+    ).start()
+    live = threading.Event()
+    health.add("role", lambda: (live.is_set() or lease.role == "standby", {"role": lease.role, "epoch": lease.epoch}))
+    said = ""
+    while not lease.wait_held(LOOK_S):
+        if stopping.is_set():
+            lease.release(RELEASE_S)
+            return 0
+        if lease.role != said:
+            said = lease.role
+            log.info(said, holder=lease.holder)
+    writer, end = _resume(settings, follower, lease)
+    live.set()
+    try:
+        run_live(settings, writer, health, end.gap_starts(), lease=lease, stopping=stopping)
+    except Exception as error:
+        writer.flush(FLUSH_S)
+        log.exception("an error in the reader")
+        die("reading the feed failed", error=f"{type(error).__name__}: {error}")
+    left = writer.flush(FLUSH_S if lease.holds() else AWAY_S)
+    if left:
+        log.error("records were not delivered", records=left, remedy="the next start fills the gap")
+        lease.stop()
+    else:
+        lease.release(RELEASE_S)
+    return left
+
+
+def _resume(settings: IngestSettings, follower: LogFollower, lease: LeaseKeeper) -> tuple[Writer, LogEnd]:
+    end = follower.finish(READ_TO_END_S)
+    if end.epoch >= lease.epoch:
+        die("the log holds a newer epoch than the lease: another ingest writes without one", log_epoch=end.epoch,
+            own=lease.epoch)  # fmt: skip
+    writer = Writer(
+        settings.kafka_bootstrap_servers,
+        settings.topics,
+        settings.partitions,
+        epoch=lease.epoch,
+        references=settings.reference_symbols,
+        horizon_us=settings.revision_horizon_s * SECOND_US,
+    )
+    for market in MARKETS:
+        writer.resume(market, end.clocks[market], end.seen[market])
+    log.info("holder", epoch=lease.epoch, clocks=end.clocks, open_gaps=end.open_gaps,
+             known_trades=sum(map(len, end.seen.values())))  # fmt: skip
+    return writer, end
