@@ -139,7 +139,7 @@ class LeaseKeeper:
 
     def _write(self, word: Lease, kind: list[tuple[str, bytes]]) -> None:
         try:
-            self._producer.produce(self._topic, encode(word), None, 0, headers=kind)
+            self._producer.produce(self._topic, encode(word), word.holder.encode(), 0, headers=kind)
         except BufferError:
             log.warning("a word of the lease was left out", reason="Kafka has taken none for long")
 
