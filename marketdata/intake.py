@@ -27,6 +27,10 @@ class Intake:
         """The event time in µs before which a trade is past the revision horizon."""
         return self.clock - self.horizon_us
 
+    def resume(self, clock: int, epoch: int) -> None:
+        """Begin where ``clock`` and ``epoch`` were reached."""
+        self.clock, self.epoch = clock, epoch
+
     def accept_clock(self, clock: Clock) -> bool:
         """Move to ``clock``; False where an older epoch wrote it or it goes back."""
         if clock.epoch < self.epoch or clock.ts <= self.clock:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from marketdata.calendar import TradingHours
 from marketdata.conditions import NOTHING, updates_of
 from marketdata.intake import Intake
 from marketdata.order import OrderKey, order_key
-from marketdata.records import Ratio, RatioReason, Reference, Src, Trade
+from marketdata.records import Clock, Ratio, RatioReason, Reference, Src, Trade
 from marketdata.units import SECOND_US
 
 CORRECTION_RECORDS: Final = frozenset({10, 11, 12})
@@ -22,6 +24,7 @@ PAST_HORIZON: Final[RatioReason] = "past_horizon"
 CORRECTION_RECORD: Final[RatioReason] = "correction_record"
 
 _Answer = tuple[str | None, float | None, int | None, int | None, float | None, float | None, float | None]
+_decode: Final = msgspec.json.Decoder(Trade).decode
 _NO_ANSWER: Final[_Answer] = (None, None, None, None, None, None, None)
 
 
@@ -59,12 +62,30 @@ class ReferenceHistory:
         at = bisect_left(keys, (ts + 1,))
         return self._trades[at - 1] if at else None
 
+    @property
+    def newest(self) -> Reference | None:
+        """The last one in the order of trades."""
+        return self._trades[-1] if self._trades else None
+
+    def after(self, trade: Reference) -> Reference | None:
+        """The one that follows ``trade`` in the order of trades."""
+        at = bisect_right(self._keys, order_key(trade.ts, trade.sequence, trade.exchange, trade.id, trade.trf))
+        return self._trades[at] if at < len(self._trades) else None
+
     def forget_before(self, ts: int) -> None:
         """Drop what is older than ``ts`` µs, but for the newest of it: it still tells "stale" from "never seen"."""
         at = bisect_left(self._keys, (ts,)) - 1
         if at > 0:
             del self._keys[:at]
             del self._trades[:at]
+
+
+class JoinMark(msgspec.Struct, frozen=True):
+    """What a join knows where re-reading begins: the clock in µs, the epoch, the last BTC trade so far."""
+
+    clock: int = 0
+    epoch: int = 0
+    reference: Reference | None = None
 
 
 class RatioJoin:
@@ -76,7 +97,32 @@ class RatioJoin:
         self._hours = hours
         self._max_age = settings.max_age_us
         self._history = ReferenceHistory()
+        self._recent: dict[int, list[bytes]] = {}  # records of stock trades by the second, within the horizon
+        self._revisions: dict[tuple[OrderKey, str], int] = {}
         self._pruned = 0
+
+    @property
+    def oldest(self) -> int:
+        """The event time in µs before which no trade can change an answer any more."""
+        return self.intake.oldest - self._max_age
+
+    def mark(self) -> JoinMark:
+        """What must be known to begin here, if all that is needed comes later."""
+        return JoinMark(self.intake.clock, self.intake.epoch, self._history.newest)
+
+    def resume(self, mark: JoinMark) -> None:
+        """Begin where ``mark`` was taken."""
+        self.intake.resume(mark.clock, mark.epoch)
+        if mark.reference is not None:
+            self._history.add(mark.reference)
+
+    def clock(self, clock: Clock) -> bool:
+        """Move to ``clock``; False where an older epoch wrote it or it goes back."""
+        if not self.intake.accept_clock(clock):
+            return False
+        if self.oldest - self._pruned >= 60 * SECOND_US:
+            self._prune()
+        return True
 
     def reference(self, trade: Reference) -> bool:
         """Take a BTC copy into the history; False where it was repeated or of an older epoch."""
@@ -84,14 +130,42 @@ class RatioJoin:
             return False
         if trade.symbol == self._reference and trade.correction not in CORRECTION_RECORDS:
             self._history.add(trade)
-            self._prune()
         return True
 
-    def stock(self, trade: Trade, src: Src, now: int) -> Ratio | None:
-        """The ratio record of ``trade``, published at ``now`` µs; None where it was repeated or of an older epoch."""
+    def stock(self, trade: Trade, raw: bytes, src: Src, now: int) -> Ratio | None:
+        """The ratio record of ``trade``, published at ``now`` µs; None where it was repeated or of an older epoch.
+
+        ``raw`` is its record: kept for the horizon, since a back-filled BTC trade may change the answer.
+        """
         if not self.intake.accept_trade(trade):
             return None
         match, reason = self._match(trade)
+        if reason is not CORRECTION_RECORD and reason is not PAST_HORIZON:
+            self._recent.setdefault(trade.ts // SECOND_US, []).append(raw)
+        return self._ratio(trade, match, reason, src, now)
+
+    def revised(self, reference: Reference, src: Src, now: int) -> list[Ratio]:
+        """The ratios that a back-filled ``reference``, just taken, changes: in the order of trades, n from 1 on."""
+        if not reference.backfilled or reference.symbol != self._reference:
+            return []
+        after = self._history.after(reference)
+        until = reference.ts + self._max_age if after is None else min(after.ts, reference.ts + self._max_age)
+        changed = [
+            trade
+            for second in range(reference.ts // SECOND_US, until // SECOND_US + 1)
+            for trade in map(_decode, self._recent.get(second, ()))
+            if trade.ts >= self.intake.oldest and self._match(trade)[0] is reference
+        ]
+        keyed = sorted((order_key(t.ts, t.sequence, t.exchange, t.id, t.trf), t.symbol, t) for t in changed)
+        ratios = []
+        for n, (key, symbol, trade) in enumerate(keyed, 1):
+            revision = self._revisions[key, symbol] = self._revisions.get((key, symbol), 0) + 1
+            ratios.append(self._ratio(trade, reference, None, (src[0], src[1], n), now, revision))
+        return ratios
+
+    def _ratio(  # noqa: PLR0917 - by position it costs a fourth
+        self, trade: Trade, match: Reference | None, reason: RatioReason | None, src: Src, now: int, revision: int = 0
+    ) -> Ratio:
         updates = updates_of(trade.conditions, regular_hours=self._hours.is_regular(trade.ts))
         if trade.correction in CORRECTION_RECORDS:
             updates = NOTHING
@@ -99,7 +173,7 @@ class RatioJoin:
         return Ratio(
             trade.symbol, trade.ts, trade.received_ts, trade.exchange, trade.id, trade.epoch,
             trade.price, trade.size, int(trade.size), *updates, src, now,
-            *_answer(trade, match), reason, trade.sequence, trade.trf, trade.correction,  # type: ignore[arg-type]
+            *_answer(trade, match), reason, trade.sequence, trade.trf, trade.correction, revision,  # type: ignore[arg-type]
         )  # fmt: skip
 
     def _match(self, trade: Trade) -> tuple[Reference | None, RatioReason | None]:
@@ -116,10 +190,13 @@ class RatioJoin:
 
     def _prune(self) -> None:
         """Once a minute of log time: what no trade within the horizon can ask for any more."""
-        oldest = self.intake.oldest - self._max_age
-        if oldest - self._pruned >= 60 * SECOND_US:
-            self._history.forget_before(oldest)
-            self._pruned = oldest
+        self._pruned = self.oldest
+        self._history.forget_before(self.oldest)
+        oldest = self.intake.oldest
+        for second in [s for s in self._recent if (s + 1) * SECOND_US <= oldest]:
+            del self._recent[second]
+        for key in [k for k in self._revisions if k[0][0] < oldest]:
+            del self._revisions[key]
 
 
 def _answer(trade: Trade, match: Reference | None) -> _Answer:

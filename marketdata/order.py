@@ -13,6 +13,11 @@ def id_key(trade_id: str) -> IdKey:
     return (1, 0, trade_id.encode())
 
 
+def id_text(key: IdKey) -> str:
+    """An id that has this key (leading zeros, which do not count, are gone)."""
+    return key[2].decode() if key[0] else str(key[1])
+
+
 def order_key(ts: int, sequence: int, exchange: int, trade_id: str, trf: int) -> OrderKey:
     """(ts, sequence, exchange, trade id), then the TRF, which alone can still tell two identities apart."""
     return (ts, sequence, exchange, id_key(trade_id), trf)

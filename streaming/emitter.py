@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from confluent_kafka import KafkaError, Message, Producer
 
 from marketdata.records import Src
 from streaming.producer import Headers, check_delivery, produce
+
+EVERYTHING: Final[Src] = (2**62, 0, 0)
+"""A tail that no src is greater than."""
 
 
 class Ticket:
@@ -55,6 +59,10 @@ class Emitter:
         """Take the topics' tails as they were just read."""
         for topic in self._tails:
             self._tails[topic] = tails.get(topic)
+
+    def mute(self) -> None:
+        """Suppress everything until ``resume``: records are read again, and all that they give was delivered."""
+        self._tails = dict.fromkeys(self._tails, EVERYTHING)
 
     def begin(self, ticket: Ticket) -> None:
         """What follows belongs to ``ticket``'s run."""

@@ -17,8 +17,9 @@ from streaming.admin import PartitionMismatchError, check_partitions
 from streaming.fatal import die
 from streaming.logs import configure_logs
 from streaming.ops import Health, OpsServer
+from streaming.processor import Stage
 from streaming.settings import ServiceSettings
-from streaming.stage import Stage, StageWorker
+from streaming.stage import StageWorker
 from streaming.watch import Watchdog
 
 log = structlog.stdlib.get_logger()
@@ -80,5 +81,5 @@ def run_stages(settings: ServiceSettings, service: str, stages: tuple[Stage, ...
 
 
 def _wanted(settings: ServiceSettings, stages: tuple[Stage, ...]) -> dict[str, int]:
-    names = {name for stage in stages for name in (stage.input, *stage.outputs)}
+    names = {name for stage in stages for name in (stage.input, *stage.outputs, settings.topics.state(stage.name))}
     return dict.fromkeys(names, settings.partitions)

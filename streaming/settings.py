@@ -33,6 +33,8 @@ class ServiceSettings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = "auto"
     session_timeout_s: float = Field(8.0, ge=6.0, description="after it a silent worker loses its partitions")
     stall_timeout_s: float = Field(60.0, ge=5, description="a position that stands still this long ends the process")
+    snapshot_every_s: float = Field(5.0, ge=0, description="how often state is stored; 0 = never, all is read again")
+    dead_letter_share: float = Field(0.5, gt=0, le=1, description="unreadable among the last 1,000 records at most")
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(0, ge=0, le=65535, description="/metrics and /health; 0 takes any free port")
 

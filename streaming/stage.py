@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import faust
 import structlog
@@ -18,57 +16,19 @@ from confluent_kafka import Producer
 
 from marketdata.records import DeadLetter, encode
 from streaming import metrics
+from streaming.deadletters import DeadLetterLimit, MostlyUnreadableError
 from streaming.emitter import Emitter, Ticket
 from streaming.fatal import die
+from streaming.processor import BEGINNING, Partition, Stage, UnreadableError, Way
 from streaming.producer import exact_producer, produce
 from streaming.runs import Run, transport_for
 from streaming.settings import ServiceSettings
+from streaming.snapshots import SnapshotWriter
 from streaming.tails import read_tails
+from streaming.takeover import begin_partitions
 
 log = structlog.stdlib.get_logger()
-BEGINNING = 0
 DELIVERIES_EVERY_S = 0.005
-
-
-class UnreadableError(ValueError):
-    """A record that the processor cannot read; it goes to the service's dead letters and the stream goes on."""
-
-
-class Processor(Protocol):
-    """The state of one source partition. It takes every record once, in order, and emits through its emitter."""
-
-    def process(self, offset: int, value: bytes, now: int) -> None:
-        """Take one record (``now``: wall clock in µs, for latencies only).
-
-        Raises:
-            UnreadableError: the record cannot be read; the state is as before.
-        """
-
-    def after_run(self, now: int) -> None:
-        """Report latencies as of ``now`` µs, once a run: an observation for each record would cost too much."""
-
-
-MakeProcessor = Callable[[int, Emitter], Processor]
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """What a service gives: its name, its input topic, the topics it writes, and how to make a partition's state."""
-
-    name: str
-    input: str
-    outputs: tuple[str, ...]
-    make: MakeProcessor
-
-
-@dataclass(slots=True)
-class Partition:
-    """One partition under way: ``position`` is the offset of the next record to process."""
-
-    stage: Stage
-    emitter: Emitter
-    processor: Processor
-    position: int = BEGINNING
 
 
 class StageWorker:
@@ -78,6 +38,7 @@ class StageWorker:
         self._settings = settings
         self._service = service
         self._stages = {stage.input: stage for stage in stages}
+        self._limit = DeadLetterLimit(settings.dead_letter_share)
         self.joined = False  # whether the group has ever assigned us anything, or nothing, to do
         self.partitions: dict[tuple[str, int], Partition] = {}
         self.producer: Producer = exact_producer(settings.kafka_bootstrap_servers, name=service)
@@ -125,16 +86,21 @@ class StageWorker:
         partition = self.partitions[run.topic, run.partition]
         consumer = self.app.consumer
         size = len(run.records)
+        way = Way()
+        partition.under_way.append(way)
 
         def done() -> None:
             if run.generation == consumer.generation:
                 consumer.unfinished_records -= size
                 event.ack()
+            way.delivered = True
+            self._store_snapshots(partition)
 
         ticket = Ticket(run.last_offset, size, done)
         partition.emitter.begin(ticket)
         started = time.perf_counter()
         now = time.time_ns() // 1_000
+        wanted = self._wants_snapshot(partition)
         position, process = partition.position, partition.processor.process
         for record in run.records:
             offset = record.offset
@@ -144,10 +110,14 @@ class StageWorker:
                 die("records are missing from the log", topic=run.topic, partition=run.partition,
                     expected=position, found=offset)  # fmt: skip
             try:
-                process(offset, record.value, now)
+                settled = process(offset, record.value, now)
             except UnreadableError as error:
                 self._dead_letter(run, record, str(error), now, ticket)
+                settled = False
             position = offset + 1
+            if settled and wanted:
+                wanted, partition.captured_at = False, time.monotonic()
+                way.position, way.capture = position, partition.processor.capture()
         partition.position = position
         partition.processor.after_run(now)
         ticket.processed()
@@ -156,6 +126,22 @@ class StageWorker:
         metrics.RUNS.labels(partition.stage.name).inc()
         metrics.BUSY.labels(partition.stage.name).inc(time.perf_counter() - started)
 
+    def _wants_snapshot(self, partition: Partition) -> bool:
+        every = self._settings.snapshot_every_s
+        return bool(every) and time.monotonic() - partition.captured_at >= every
+
+    def _store_snapshots(self, partition: Partition) -> None:
+        """Store what was captured in runs that are delivered, as all runs before them are."""
+        under_way, ours = partition.under_way, self.partitions.get((partition.stage.input, partition.number))
+        while under_way and under_way[0].delivered:
+            way = under_way.popleft()
+            if way.capture is None or partition is not ours:
+                continue
+            topic = self._settings.topics.state(partition.stage.name)
+            for key, value in partition.snapshots.records(way.position, way.capture):
+                produce(self.producer, topic, value, key, partition.number)
+            metrics.SNAPSHOTS.labels(partition.stage.name).inc()
+
     def _dead_letter(self, run: Run, record: Any, reason: str, now: int, ticket: Ticket) -> None:
         metrics.DEAD_LETTERS.labels(self._service).inc()
         letter = DeadLetter(service=self._service, reason=reason, raw=record.value or b"", ts=now,
@@ -163,6 +149,11 @@ class StageWorker:
         topic = self._settings.topics.dead_letters(self._service)
         ticket.pending += 1  # the run is not finished before its dead letters are delivered
         produce(self.producer, topic, encode(letter), record.key, 0, on_delivery=ticket.delivered)
+        try:
+            self._limit.unreadable(run.topic, run.partition, record.offset)
+        except MostlyUnreadableError as error:
+            self.producer.flush(5)  # the letters say what is wrong
+            die(str(error), service=self._service)
 
     async def _serve_deliveries(self) -> None:
         """Have deliveries reported while no run comes; a timer of Faust's warns whenever that takes a moment."""
@@ -187,11 +178,14 @@ class StageWorker:
             del self.partitions[place]
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self.producer.flush, 20)
+        new = [self._begin(source, number) for source, number in sorted(assigned - set(self.partitions))]
+        await loop.run_in_executor(None, begin_partitions, self._settings, new)
+        self.partitions.update({(partition.stage.input, partition.number): partition for partition in new})
         places = [(topic, p) for source, p in assigned for topic in self._stages[source].outputs]
         tails = await loop.run_in_executor(None, read_tails, self._settings.kafka_bootstrap_servers, places)
         for source, number in assigned:
-            partition = self.partitions.get((source, number)) or self._begin(source, number)
-            partition.emitter.resume({topic: src for (topic, p), src in tails.items() if p == number})
+            own = {topic: src for (topic, p), src in tails.items() if p == number}
+            self.partitions[source, number].emitter.resume(own)
         positions = {place: self.partitions[place].position for place in assigned}
         self.joined = True
         log.info("partitions assigned", partitions=sorted(assigned), seconds=round(time.perf_counter() - started, 3))
@@ -200,6 +194,4 @@ class StageWorker:
     def _begin(self, source: str, number: int) -> Partition:
         stage = self._stages[source]
         emitter = Emitter(self.producer, number, stage.outputs)
-        partition = Partition(stage, emitter, stage.make(number, emitter))
-        self.partitions[source, number] = partition
-        return partition
+        return Partition(stage, number, emitter, stage.make(number, emitter), SnapshotWriter(""))

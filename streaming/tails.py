@@ -1,9 +1,10 @@
-"""The ends of partitions: what was written last, and up to which ``src`` a predecessor has already written."""
+"""Parts of partitions, read apart from any group: what stands last, up to which ``src`` a predecessor has written."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
 
 import msgspec
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -25,8 +26,31 @@ class _WithSrc(msgspec.Struct):
 _decode = msgspec.json.Decoder(_WithSrc).decode
 
 
+END: Final = 2**62
+READER: Final[dict[str, str | int | float | bool]] = {
+    "group.id": "tails",
+    "enable.auto.commit": False,
+    "log_level": 2,
+    "queued.min.messages": 50_000,
+    "fetch.queue.backoff.ms": 10,
+}
+
+
 class TailError(RuntimeError):
-    """The end of a partition could not be read."""
+    """A part of a partition could not be read."""
+
+
+class ExpiredError(TailError):
+    """The first records wanted are no longer in the log."""
+
+
+class Read(NamedTuple):
+    """One record as it stands in the log."""
+
+    place: Place
+    offset: int
+    key: bytes
+    value: bytes
 
 
 def read_tails(bootstrap: str, places: Iterable[Place], look_back: int = LOOK_BACK) -> dict[Place, Src]:
@@ -52,24 +76,55 @@ def read_back(bootstrap: str, places: Iterable[Place], look_back: int) -> Iterat
     Raises:
         TailError: the broker did not give all of them within 30 s.
     """
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "tails", "enable.auto.commit": False})
-    deadline = time.monotonic() + TIMEOUT_S
+    wanted = dict.fromkeys(places, (-look_back, END))
+    for read in read_ranges(bootstrap, wanted, time.monotonic() + TIMEOUT_S):
+        yield read.place, read.value
+
+
+def read_ranges(
+    bootstrap: str, ranges: Mapping[Place, tuple[int, int]], deadline: float | None = None
+) -> Iterator[Read]:
+    """The records of each (topic, partition) from an offset up to another, itself excluded, in order.
+
+    A negative first offset counts from the end; ``END`` is the end as it is now. Without a ``deadline`` (of
+    time.monotonic) it goes on as long as records come.
+
+    Raises:
+        TailError: the broker did not give all of them in time, or what stood first is gone.
+    """
+    consumer = Consumer(READER | {"bootstrap.servers": bootstrap})
+    patience = deadline or time.monotonic() + TIMEOUT_S
     try:
-        ends = {place: await_bounds(consumer, place, deadline) for place in places}
-        bounds = {place: (max(low, high - look_back), high) for place, (low, high) in ends.items()}
-        waiting = {place for place, (low, high) in bounds.items() if high > low}
-        consumer.assign([TopicPartition(*place, bounds[place][0]) for place in waiting])
+        ends = {place: _bounds(place, wanted, consumer, patience) for place, wanted in ranges.items()}
+        waiting = {place for place, (first, end) in ends.items() if end > first}
+        consumer.assign([TopicPartition(*place, ends[place][0]) for place in waiting])
         while waiting:
-            if time.monotonic() > deadline:
-                raise TailError(f"the broker did not give the ends of {sorted(waiting)} within {TIMEOUT_S:.0f} s")
-            for message in consumer.consume(5_000, 0.05):
+            messages = consumer.consume(5_000, 0.05)
+            if messages and deadline is None:
+                patience = time.monotonic() + TIMEOUT_S
+            elif not messages and time.monotonic() > patience:
+                raise TailError(f"the broker did not give {sorted(waiting)} within {TIMEOUT_S:.0f} s")
+            for message in messages:
                 if (error := message.error()) is not None:
-                    raise TailError(f"cannot read the ends of the topics: {error}")
-                place, next_offset = (message.topic() or "", message.partition() or 0), (message.offset() or 0) + 1
-                yield place, message.value() or b""
-                if next_offset >= bounds[place][1]:
+                    raise TailError(f"cannot read the topics: {error}")
+                place, offset = (message.topic() or "", message.partition() or 0), message.offset() or 0
+                if offset < ends[place][1]:
+                    yield Read(place, offset, message.key() or b"", message.value() or b"")
+                if offset + 1 >= ends[place][1] and place in waiting:
                     waiting.discard(place)
+                    consumer.pause([TopicPartition(*place)])
     except KafkaException as error:
-        raise TailError(f"cannot read the ends of the topics: {error}") from error
+        raise TailError(f"cannot read the topics: {error}") from error
     finally:
         consumer.close()
+
+
+def _bounds(place: Place, wanted: tuple[int, int], consumer: Consumer, deadline: float) -> tuple[int, int]:
+    low, high = await_bounds(consumer, place, deadline)
+    first, end = wanted
+    if first < 0:
+        return max(low, high + first), high
+    end = min(end, high)
+    if first < low < end:
+        raise ExpiredError(f"{place[0]}/{place[1]} begins at {low}, {first} was wanted")
+    return first, end

@@ -16,10 +16,13 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from streaming import metrics
 from streaming.fatal import die
+from streaming.logid import topic_ids
 from streaming.stage import StageWorker
 
 log = structlog.stdlib.get_logger()
 EVERY_S = 2.0
+IDS_EVERY = 5
+"""Looks between two at the topics' ids: a log made anew is mostly shorter than our position, which shows at once."""
 
 
 class Watchdog:
@@ -30,6 +33,8 @@ class Watchdog:
         self._admin = AdminClient({"bootstrap.servers": bootstrap})
         self._stall_timeout = stall_timeout_s
         self._lag: dict[tuple[str, int], int] = {}
+        self._ids: dict[str, str] = {}
+        self._looks = 0
         self._behind: dict[tuple[str, int], tuple[int, float]] = {}  # position, and since when it stands there
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
@@ -63,10 +68,15 @@ class Watchdog:
         if not wanted:
             self._lag = {}
             return
+        self._check_ids({topic for topic, _ in partitions})
+        positions = {key: partition.position for key, partition in partitions.items()}  # before the ends, which grow
         for place, future in self._admin.list_offsets(wanted, request_timeout=10).items():
             key = (place.topic, place.partition)
-            position = partitions[key].position
-            self._lag[key] = max(0, future.result().offset - position)
+            position, end = positions[key], future.result().offset
+            if end < position:
+                die("the log is shorter than our position: it was made anew", topic=place.topic,
+                    partition=place.partition, end=end, position=position)  # fmt: skip
+            self._lag[key] = end - position
             if not self._lag[key]:
                 self._behind.pop(key, None)
             elif self._behind.get(key, (-1, 0.0))[0] != position:
@@ -77,6 +87,15 @@ class Watchdog:
             emitters = [p.emitter for p in partitions.values() if p.stage.name == name]
             metrics.EMITTED.labels(name).set(sum(e.emitted for e in emitters))
             metrics.SUPPRESSED.labels(name).set(sum(e.suppressed for e in emitters))
+
+    def _check_ids(self, topics: set[str]) -> None:
+        self._looks += 1
+        if self._looks % IDS_EVERY and topics <= set(self._ids):
+            return
+        found = topic_ids(self._admin, topics)
+        if anew := [topic for topic, known in self._ids.items() if found.get(topic, known) != known]:
+            die("topics were made anew while they were read", topics=anew)
+        self._ids |= found
 
     def _stalled(self) -> list[str]:
         """What was seen behind at one position for too long. An idle partition is not, however long it was idle."""

@@ -12,8 +12,8 @@ from services.aggregator.publisher import Publisher
 from services.aggregator.settings import AggregatorSettings
 from services.aggregator.stocks import StocksProcessor
 from streaming.emitter import Emitter
+from streaming.processor import Processor, Stage
 from streaming.service import run_stages
-from streaming.stage import Processor, Stage
 
 
 def stages(settings: AggregatorSettings) -> tuple[Stage, ...]:

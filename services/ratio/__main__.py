@@ -7,8 +7,8 @@ from marketdata.join import RatioJoin
 from services.ratio.processor import RatioProcessor
 from services.ratio.settings import RatioSettings
 from streaming.emitter import Emitter
+from streaming.processor import Stage
 from streaming.service import run_stages
-from streaming.stage import Stage
 
 
 def stage(settings: RatioSettings) -> Stage:

@@ -6,21 +6,27 @@ from typing import Final
 
 import msgspec
 
-from marketdata.join import RatioJoin
-from marketdata.records import UNREADABLE, Clock, Reference, Src, Trade, encode
+from marketdata.join import JoinMark, RatioJoin
+from marketdata.records import UNREADABLE, Clock, Ratio, Reference, Src, Trade, encode
+from marketdata.rewind import Rewind
 from marketdata.units import SECOND_US
 from streaming import metrics
 from streaming.emitter import Emitter
-from streaming.stage import UnreadableError
+from streaming.processor import UnreadableError
+from streaming.snapshots import Capture, Snapshot
 
 _RATIO: Final = [("kind", b"ratio")]
 _CLOCK: Final = [("kind", b"clock")]
 _REFERENCE: Final = [("kind", b"reference")]
 _decode = msgspec.json.Decoder(Trade | Reference | Clock).decode
+_decode_mark = msgspec.json.Decoder(JoinMark).decode
 
 
 class RatioProcessor:
-    """Reads each record once and writes at most one: so n in ``src`` is always 0."""
+    """Reads each record once and writes at most one, but for a back-filled BTC trade, which may change older ratios.
+
+    Its state is in the trades of the horizon, so a snapshot says no more than where to read them again.
+    """
 
     def __init__(self, partition: int, emitter: Emitter, topic: str, join: RatioJoin) -> None:
         self._partition = partition
@@ -28,21 +34,27 @@ class RatioProcessor:
         self._topic = topic
         self._join = join
         self._received_ts = 0
+        self._rewind = Rewind(join.mark())
+        self._noted = 0
 
-    def process(self, offset: int, value: bytes, now: int) -> None:
-        """Take one record of trades.stocks; see streaming.stage.Processor."""
+    def process(self, offset: int, value: bytes, now: int) -> bool:
+        """Take one record of trades.stocks; see streaming.processor.Processor."""
         try:
             record = _decode(value)
         except UNREADABLE as error:
             raise UnreadableError(f"not a record of trades.stocks: {error}") from error
         src = (self._partition, offset, 0)
+        if type(record) is Clock:
+            return self._clock(record, offset, value, src)
+        self._rewind.newest = max(self._rewind.newest, record.ts)
         if type(record) is Trade:
-            self._stock(record, src, now)
-        elif type(record) is Clock:
-            if self._join.intake.accept_clock(record):
-                self._pass_on(None, value, src, _CLOCK)
+            self._stock(record, value, src, now)
         elif self._join.reference(record):
             self._pass_on(record.symbol.encode(), value, src, _REFERENCE)
+            if record.backfilled:
+                for ratio in self._join.revised(record, src, now):
+                    self._emit(ratio)
+        return False
 
     def after_run(self, now: int) -> None:
         """Observe the latency of the run's last trade."""
@@ -50,11 +62,40 @@ class RatioProcessor:
             metrics.RATIO_LATENCY.observe((now - self._received_ts) / SECOND_US)
             self._received_ts = 0
 
-    def _stock(self, trade: Trade, src: Src, now: int) -> None:
-        ratio = self._join.stock(trade, src, now)
-        if ratio is not None and self._emitter.wants(self._topic, src):
-            self._emitter.emit(self._topic, trade.symbol.encode(), encode(ratio), _RATIO)
+    def capture(self) -> Capture:
+        """See streaming.processor.Processor."""
+        mark = self._rewind.since(self._join.oldest)
+        return Capture(mark.offset, mark.newest, encode(mark.state), {})
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """See streaming.processor.Processor."""
+        mark = _decode_mark(snapshot.mark)
+        self._join.resume(mark)
+        self._rewind = Rewind(mark, snapshot.begin, snapshot.newest)
+
+    def restored(self) -> None:
+        """See streaming.processor.Processor."""
+        self._received_ts = 0
+
+    def _clock(self, clock: Clock, offset: int, value: bytes, src: Src) -> bool:
+        if not self._join.clock(clock):
+            return False
+        self._pass_on(None, value, src, _CLOCK)
+        if clock.ts - self._noted >= SECOND_US:
+            self._noted = clock.ts
+            self._rewind.note(offset + 1, self._join.mark())
+        return True
+
+    def _stock(self, trade: Trade, value: bytes, src: Src, now: int) -> None:
+        ratio = self._join.stock(trade, value, src, now)
+        if ratio is not None and self._emit(ratio):
             self._received_ts = trade.received_ts
+
+    def _emit(self, ratio: Ratio) -> bool:
+        if not self._emitter.wants(self._topic, ratio.src):
+            return False
+        self._emitter.emit(self._topic, ratio.symbol.encode(), encode(ratio), _RATIO)
+        return True
 
     def _pass_on(self, key: bytes | None, value: bytes, src: Src, headers: list[tuple[str, bytes]]) -> None:
         """The record as it came, with ``src`` put in before its closing brace."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable
@@ -23,8 +24,9 @@ PARTITIONS = 4
 TRADES = 24_000
 RATE = 4_000
 PAUSE_S = 9
-INTERVALS = ("500ms", "1s", "5s")
-HORIZON = {"REVISION_HORIZON_S": "20"}
+INTERVALS = ("500ms", "1s", "5s", "15s", "1m", "5m")
+SPREAD = 6  # some five minutes of log time: what the horizon leaves behind is only in the snapshots
+HORIZON = {"REVISION_HORIZON_S": "20", "SNAPSHOT_EVERY_S": "0.02"}
 CANDLES = tuple(f"candles.{market}.{interval}" for market in ("stocks", "crypto") for interval in INTERVALS)
 PROGRESS = {"ratios": "candles.progress.stocks", "trades.crypto": "candles.progress.crypto"}
 OTHERS = ("trades.late.stocks", "trades.late.crypto")
@@ -34,7 +36,7 @@ OTHERS = ("trades.late.stocks", "trades.late.crypto")
 def cases(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
     """Ratio and aggregator, each with what one undisturbed worker made of the same log."""
     directory = tmp_path_factory.mktemp("undisturbed")
-    log = market_log(TRADES, PARTITIONS)
+    log = market_log(TRADES, PARTITIONS, spread=SPREAD)
     stocks, crypto = [e for e in log if e.topic == STOCKS], [e for e in log if e.topic == CRYPTO]
     outputs = (*CANDLES, *PROGRESS.values(), *OTHERS)
     ratio = Case("ratio", PARTITIONS, stocks, ("ratios",), {STOCKS: "ratios"}, HORIZON)
@@ -81,8 +83,18 @@ def accepted(entries: list[Entry], horizon_us: int) -> list[list[tuple[str, obje
 def test_every_accepted_record_is_answered_once_in_the_order_of_the_log(cases: list[Case]) -> None:
     ratio = cases[0]
     read = ratio.expected["ratios"].partitions
-    found = [[(r["kind"], r.get("id", r["ts"]), r["src"][1]) for r in records] for records in read]
+    found = [
+        [(r["kind"], r.get("id", r["ts"]), r["src"][1]) for r in records if not r.get("revision")] for records in read
+    ]
     assert found == accepted(ratio.entries, 20 * SECOND_US)
+    revised = [r for records in read for r in records if r.get("revision")]
+    assert len(revised) > 100
+    for record in revised:  # each by a back-filled trade, which it names
+        cause = msgspec.json.decode(
+            [e.value for e in ratio.entries if e.partition == record["src"][0]][record["src"][1]] or b""
+        )
+        assert cause["backfilled"]
+        assert (record["btc_ts"], record["btc_price"]) == (cause["ts"], cause["price"])
     for p, records in enumerate(read):
         log = [e.value for e in ratio.entries if e.partition == p]
         for record in (r for r in records if r["kind"] != "ratio"):
@@ -104,16 +116,21 @@ def side_by_side(scenario: Callable[[Trial], int], kafka: str, cases: list[Case]
 def test_killed_workers_lose_nothing_and_repeat_nothing(kafka: str, cases: list[Case], tmp_path: Path) -> None:
     def scenario(trial: Trial) -> int:
         feeder = trial.feed(rate=RATE, up_to=0)
-        for share in (0.1, 0.35, 0.6):
+        for share, calm_s in ((0.1, 0), (0.35, 1), (0.6, 1)):
             feeder.allow(share + 0.2)
             worker = trial.worker()
             trial.reached(share)
+            time.sleep(calm_s)  # time for a snapshot of what it has just done; the first has hardly any
             worker.kill()
         feeder.allow(1)
         trial.worker()
         return trial.compare("killed -9 three times")
 
     assert side_by_side(scenario, kafka, cases, tmp_path) == {"ratio": 0, "aggregator": 0}
+    lines = [line for log in tmp_path.glob("*.log") for line in log.read_text().splitlines()]
+    restored = [json.loads(line) for line in lines if '"state restored"' in line]
+    assert any(line["symbols"] for line in restored)
+    assert any(line["read_again"] < line["position"] // 2 for line in restored), restored
 
 
 def test_partitions_that_move_are_taken_over_exactly(kafka: str, cases: list[Case], tmp_path: Path) -> None:

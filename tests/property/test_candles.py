@@ -153,7 +153,7 @@ def test_a_cancel_leaves_what_the_others_make(found: list[tuple[str, Tick]], dat
     last = {(c.level, c.symbol, c.start): published(c.bar, c.end) for c in engine.advance(T0 + 180 * S)}
     record = tick._replace(ts=tick.ts + 1, id_key=id_key("cancel"))
     by_id = data.draw(st.booleans())
-    assert engine.cancel(symbol, record, str(tick.id_key[1]) if by_id else "cancel", tick.ts)
+    assert engine.cancel(symbol, record, str(tick.id_key[1]) if by_id else "cancel", tick.ts, 0)
     last |= {(c.level, c.symbol, c.start): published(c.bar, c.end) for c in engine.advance(T0 + 181 * S)}
     if by_id:
         left = found[:gone] + found[gone + 1 :]
@@ -168,7 +168,7 @@ def test_past_the_horizon_nothing_is_taken() -> None:
     list(engine.advance(T0 + 901 * S))
     tick = Tick(T0, 0, 1, id_key("1"), 0, 1.0, 1.0, True, True, True, None)
     assert not engine.add("AAA", tick, T0)
-    assert not engine.cancel("AAA", tick, "1", T0)
+    assert not engine.cancel("AAA", tick, "1", T0, 0)
 
 
 def test_a_late_trade_within_the_horizon_revises_after_buckets_were_pruned() -> None:

@@ -15,16 +15,20 @@ from pydantic import Field
 
 from streaming import runs, service, stage
 from streaming.emitter import Emitter
+from streaming.processor import Stage
 from streaming.producer import exact_producer
 from streaming.settings import ServiceSettings
-from streaming.stage import Stage
+from streaming.snapshots import Capture, Snapshot
 
 log = structlog.stdlib.get_logger()
 
 
 class EchoSettings(ServiceSettings):
-    """``echo_fail_at`` and ``echo_hang_at`` are offsets; the bound and the stop replace the usual ones."""
+    """No snapshots: all is read from the beginning.
 
+    ``echo_fail_at`` and ``echo_hang_at`` are offsets; the bound and the stop replace the usual ones."""
+
+    snapshot_every_s: float = 0
     echo_sleep_us: int = 0
     echo_fail_at: int = -1
     echo_hang_at: int = -1
@@ -42,7 +46,7 @@ class Echo:
         self._partition = partition
         self._emitter = emitter
 
-    def process(self, offset: int, value: bytes, now: int) -> None:
+    def process(self, offset: int, value: bytes, now: int) -> bool:
         settings = self._settings
         if settings.echo_sleep_us:
             time.sleep(settings.echo_sleep_us / 1e6)
@@ -53,6 +57,16 @@ class Echo:
         src = (self._partition, offset, 0)
         if self._emitter.wants(settings.topics.ratios, src):
             self._emitter.emit(settings.topics.ratios, None, b'{"src":[%d,%d,%d]}' % src)
+        return False
+
+    def capture(self) -> Capture:
+        raise NotImplementedError
+
+    def restore(self, snapshot: Snapshot) -> None:
+        raise NotImplementedError
+
+    def restored(self) -> None:
+        raise NotImplementedError
 
     def after_run(self, now: int) -> None:
         """No latencies to report."""

@@ -68,19 +68,19 @@ class LogBuilder:
         self.entries.append(entry)
 
 
-def market_log(trades: int, partitions: int, seed: int = 1) -> list[Entry]:
+def market_log(trades: int, partitions: int, seed: int = 1, spread: int = 1) -> list[Entry]:
     """A minute or so of a market with all that makes order and memory matter.
 
-    2 ms apart on average, 40 stocks and two crypto pairs; some trades are late (a few far too late), some are
-    repeated, some are cancelled afterwards. After two thirds another ingest goes on with the next epoch, and the one
-    that it replaced notices only after a while.
+    2 ms apart on average, times ``spread``; 40 stocks and two crypto pairs; some trades are late (a few far too
+    late), some are repeated, some are cancelled afterwards, some BTC trades are back-filled. After two thirds
+    another ingest goes on with the next epoch, and the one that it replaced notices only after a while.
     """
     rng = random.Random(seed)
     log = LogBuilder(partitions)
     written: list[dict[str, Any]] = []
     ts, clock = T0, 0
     for i in range(trades):
-        ts += rng.choice((0, 0, 1, 2, 7)) * 1_000
+        ts += rng.choice((0, 0, 1, 2, 7)) * 1_000 * spread
         if i == trades * 2 // 3:
             log.epoch = 2
         if 100 < i - trades * 2 // 3 < 2_000 and rng.random() < 0.05:
@@ -94,7 +94,10 @@ def market_log(trades: int, partitions: int, seed: int = 1) -> list[Entry]:
         if i % 25 == 0:
             symbol = BTC if i % 50 == 0 else "ETH-USD"
             late = rng.choice((0, 0, 40_000, 30 * SECOND_US if i % 50 else 0))
-            log.crypto(symbol, ts - late, round(rng.uniform(9e4, 1e5), 2), f"c{i}")
+            more = {}
+            if i % 450 == 0:
+                late, more = rng.choice((2, 9, 25)) * SECOND_US, {"backfilled": True}
+            log.crypto(symbol, ts - late, round(rng.uniform(9e4, 1e5), 2), f"c{i}", **more)
             continue
         written.append(_stock_trade(rng, i, ts, written))
         log.stock(**written[-1])

@@ -6,7 +6,7 @@ import pytest
 
 from marketdata.calendar import TradingHours
 from marketdata.join import JoinSettings, RatioJoin
-from marketdata.records import Clock, Reference, Trade
+from marketdata.records import Clock, Reference, Trade, encode
 
 S = 1_000_000
 T0 = 1_700_000_000 * S
@@ -31,7 +31,7 @@ def stock(ts: int, price: float, trade_id: str = "s1", **more: Any) -> Trade:
 
 
 def joined(join: RatioJoin, trade: Trade) -> Any:
-    return join.stock(trade, (0, 0, 0), T0)
+    return join.stock(trade, encode(trade), (0, 0, 0), T0)
 
 
 def test_the_last_btc_trade_at_or_before_counts_not_the_newest() -> None:

@@ -23,11 +23,14 @@ class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1_000.0
         self.end = 0
+        self.ids = {PLACE[0]: "one"}
         self.out_of_reach = False
         emitter = SimpleNamespace(emitted=0, suppressed=0)
         self.partition = SimpleNamespace(position=0, stage=SimpleNamespace(name="stocks"), emitter=emitter)
         self.worker = SimpleNamespace(partitions={PLACE: self.partition}, joined=True)
         monkeypatch.setattr(watch, "AdminClient", lambda settings: self)
+        monkeypatch.setattr(watch, "topic_ids", lambda admin, names: {name: self.ids[name] for name in names})
+        monkeypatch.setattr(watch, "die", self.die)
         monkeypatch.setattr(watch, "time", SimpleNamespace(monotonic=lambda: self.now, sleep=self.sleep))
         self.dog = Watchdog(self.worker, "nowhere:1", STALL_S)  # type: ignore[arg-type]
 
@@ -35,6 +38,9 @@ class World:
         if self.out_of_reach:
             raise KafkaException("no broker")
         return {place: SimpleNamespace(result=lambda: SimpleNamespace(offset=self.end)) for place in wanted}
+
+    def die(self, reason: str, **_: Any) -> None:
+        raise EnoughError(reason)
 
     def sleep(self, _: float) -> None:
         self.now += STALL_S

@@ -1,0 +1,105 @@
+"""What stocks and crypto pairs have in common: trades into the engine, clocks to the publisher, and snapshots."""
+
+from __future__ import annotations
+
+import msgspec
+
+from marketdata.bar import Tick
+from marketdata.candle_state import EngineMark, decode_state, encode_state
+from marketdata.candles import CandleEngine
+from marketdata.records import LateReason, LateTrade, Ratio, Src, Trade, encode
+from marketdata.rewind import Rewind
+from marketdata.units import SECOND_US
+from services.aggregator.publisher import Publisher
+from streaming.snapshots import Capture, Snapshot
+
+
+class ReaderMark(msgspec.Struct, frozen=True):
+    """What the reader of an input knew where re-reading begins: the clock, and the epoch or the last src accepted.
+
+    ``oldest``: trades with an event time before it are in the symbols' states.
+    """
+
+    clock: int = 0
+    epoch: int = 0
+    src: Src | None = None
+    oldest: int = 0
+
+
+_decode_mark = msgspec.json.Decoder(ReaderMark).decode
+
+
+class CandleProcessor:
+    """One partition's candles; the input's own reading is in the two classes made from this one."""
+
+    def __init__(self, partition: int, engine: CandleEngine, publisher: Publisher) -> None:
+        self._partition = partition
+        self._engine = engine
+        self._publisher = publisher
+        self._rewind = Rewind(ReaderMark())
+        self._noted = 0
+
+    def reader_mark(self) -> ReaderMark:
+        """What the reader knows here."""
+        raise NotImplementedError
+
+    def resume_reader(self, mark: ReaderMark) -> None:
+        """Begin where ``mark`` was taken."""
+        raise NotImplementedError
+
+    def after_run(self, now: int) -> None:
+        """See streaming.processor.Processor."""
+        self._publisher.after_run(now)
+
+    def capture(self) -> Capture:
+        """See streaming.processor.Processor."""
+        oldest = self._engine.oldest
+        mark = self._rewind.since(oldest)
+        states = {s: None if state is None else encode_state(state) for s, state in self._engine.capture().items()}
+        reader = msgspec.structs.replace(mark.state, oldest=oldest)
+        return Capture(mark.offset, mark.newest, encode(reader), states)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """See streaming.processor.Processor."""
+        mark = _decode_mark(snapshot.mark)
+        self._rewind = Rewind(mark, snapshot.begin, snapshot.newest)
+        self.resume_reader(mark)
+        states = {symbol: decode_state(state) for symbol, state in snapshot.states.items()}
+        self._engine.restore(EngineMark(mark.clock, mark.oldest), states)
+
+    def restored(self) -> None:
+        """See streaming.processor.Processor."""
+        self._engine.restored()
+
+    def _clock(self, clock: int, offset: int, now: int) -> bool:
+        self._publisher.advance(self._engine, offset, clock, now)
+        if clock - self._noted >= SECOND_US:
+            self._noted = clock
+            self._rewind.note(offset + 1, self.reader_mark())
+        return True
+
+    def _trade(self, symbol: str, tick: Tick, received_ts: int) -> bool:
+        self._rewind.newest = max(self._rewind.newest, tick.ts)
+        return self._engine.add(symbol, tick, received_ts)
+
+    def _late(self, record: Trade | Ratio, reason: LateReason, offset: int) -> None:
+        """Publish that no candle took ``record``."""
+        price, size = (
+            (record.stock_price, record.stock_size) if isinstance(record, Ratio) else (record.price, record.size)
+        )
+        self._publisher.late(
+            LateTrade(
+                symbol=record.symbol,
+                ts=record.ts,
+                received_ts=record.received_ts,
+                price=price,
+                size=size,
+                exchange=record.exchange,
+                id=record.id,
+                reason=reason,
+                src=(self._partition, offset, 0),
+                trf=record.trf,
+                sequence=record.sequence,
+                correction=record.correction,
+            )
+        )

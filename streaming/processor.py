@@ -1,0 +1,80 @@
+"""What a service gives to be run as a stage, and what is kept of each of its partitions."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from streaming.emitter import Emitter
+from streaming.snapshots import Capture, Snapshot, SnapshotWriter
+
+BEGINNING: Final = 0
+
+
+class UnreadableError(ValueError):
+    """A record that the processor cannot read; it goes to the service's dead letters and the stream goes on."""
+
+
+class Processor(Protocol):
+    """The state of one source partition. It takes every record once, in order, and emits through its emitter."""
+
+    def process(self, offset: int, value: bytes, now: int) -> bool:
+        """Take one record (``now``: wall clock in µs, for latencies only); True after a clock, when all is settled.
+
+        Raises:
+            UnreadableError: the record cannot be read; the state is as before.
+        """
+
+    def capture(self) -> Capture:
+        """What a snapshot here must hold, but for what the last one holds already."""
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Begin where ``snapshot`` says; records up to its position are then processed again, muted."""
+
+    def restored(self) -> None:
+        """The snapshot's position is reached."""
+
+    def after_run(self, now: int) -> None:
+        """Report latencies as of ``now`` µs, once a run: an observation for each record would cost too much."""
+
+
+MakeProcessor = Callable[[int, Emitter], Processor]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What a service gives: its name, its input topic, the topics it writes, and how to make a partition's state.
+
+    ``name`` also names the topic of its snapshots.
+    """
+
+    name: str
+    input: str
+    outputs: tuple[str, ...]
+    make: MakeProcessor
+
+
+@dataclass(slots=True)
+class Partition:
+    """One partition under way: ``position`` is the offset of the next record to process."""
+
+    stage: Stage
+    number: int
+    emitter: Emitter
+    processor: Processor
+    snapshots: SnapshotWriter
+    position: int = BEGINNING
+    captured_at: float = field(default_factory=time.monotonic)
+    under_way: deque[Way] = field(default_factory=deque)
+
+
+@dataclass(slots=True, eq=False)
+class Way:
+    """One run under way, and the snapshot to store once it and all before it are delivered."""
+
+    delivered: bool = False
+    position: int = BEGINNING
+    capture: Capture | None = None
