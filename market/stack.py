@@ -120,6 +120,7 @@ class Services:
         self._children: list[Child] = []
         self.metrics: dict[str, int] = {}
         self.feed_url: str | None = None
+        self.rest_url = ""
 
     def start(self) -> None:
         """Create the topics, then start the feed and every service."""
@@ -189,6 +190,7 @@ class Services:
         }
         if self.feed_url:
             env |= {"STOCKS_URL": f"{self.feed_url}/stocks", "CRYPTO_URL": f"{self.feed_url}/crypto"}
+            env["REST_URL"] = self.rest_url
         return env | options.environment
 
     def _start_feed(self) -> None:
@@ -197,7 +199,7 @@ class Services:
         child = Child.start("feed", command, self._log("feed"))
         self._children.append(child)
         child.wait_until(lambda: get_health(rest)[0], 30)
-        self.feed_url = f"ws://127.0.0.1:{ws}"
+        self.feed_url, self.rest_url = f"ws://127.0.0.1:{ws}", f"http://127.0.0.1:{rest}"
 
 
 def get_health(port: int) -> tuple[bool, Mapping[str, Any]]:

@@ -15,17 +15,19 @@ import uvloop
 from marketdata.calendar import new_york_hours
 from marketdata.clock import LiveClock
 from marketdata.normalise import NormaliseError, normalise
-from marketdata.records import Gap
 from marketdata.topics import MARKETS
 from marketdata.units import SECOND_US
 from marketdata.vendor import StockTrade
 from services.ingest import metrics
+from services.ingest.backfill import Backfiller
 from services.ingest.cluster import Cluster, cancelled
+from services.ingest.corrections import Corrections, Log
 from services.ingest.frames import read_frame
+from services.ingest.gaps import Gaps
 from services.ingest.hostclock import HOST, SkewWatch, wall_us
 from services.ingest.keeper import LeaseKeeper
-from services.ingest.outage import Outage
 from services.ingest.queue import FrameQueue
+from services.ingest.rest import RestClient
 from services.ingest.segments import Received
 from services.ingest.settings import IngestSettings
 from services.ingest.silence import SilenceWatch
@@ -89,11 +91,22 @@ class Live:
         self._clocks = {market: self._clock(market) for market in MARKETS}
         half = settings.allowance_ms * 1_000 // 2
         self._skews = {market: SkewWatch(market, half) for market in MARKETS}
+        self._rest = RestClient(settings.rest, settings.api_key, settings.rest_calls_per_minute)
+        subscribed = {"stocks": settings.symbols, "crypto": settings.crypto_symbols}
+        self._backfiller = Backfiller(self._rest, writer, subscribed, self._may_write, self._delay_us)
+        self._corrections = Corrections(
+            self._backfiller,
+            writer,
+            Log(settings.kafka_bootstrap_servers, settings.topics.trades, settings.partitions),
+            every_s=settings.corrections_every_s,
+            window_us=round(settings.corrections_window_s * SECOND_US),
+            delay_us=self._delay_us,
+        )
         gap_us = round(settings.gap_timeout_s * SECOND_US)
-        self._outages = {market: Outage(market, gap_us, writer.epoch) for market in MARKETS}
+        self._gaps = Gaps(writer, self._backfiller, self._corrections, gap_us)
         self._looked = self._mark = 0
         self._ticked = True
-        self._silence = SilenceWatch({"stocks": settings.symbols, "crypto": settings.crypto_symbols})
+        self._silence = SilenceWatch(subscribed)
         self._stopping = False
         self._clock_written = time.monotonic()
 
@@ -109,18 +122,22 @@ class Live:
         self._stopping = stopping.is_set()
         health.add("clocks", self._clocks_health)
         health.add("connections", self._connections_health)
-        for market, outage in self._outages.items():
+        for market in MARKETS:
             if start := open_gaps.get(market) or self._writer.newest_clock(market):
-                self._record(outage.begin(start, wall_us()))
+                self._gaps.begin(market, start, wall_us())
         self._spool.adopt({market: self._writer.known_from(market) + self._delay_us(market) for market in MARKETS})
         readers = [asyncio.create_task(cluster.run()) for cluster in self._clusters.values()]
+        readers.append(asyncio.create_task(self._corrections.run()))
         while not self._stopping:
             await self._step()
+            self._gaps.check()
             if dead := next((task for task in readers if task.done()), None):
                 dead.result()  # a reader only ends by an error
         for task in readers:
             await cancelled(task)
+        await self._gaps.stop()
         self._finish()
+        await self._rest.close()
 
     def _finish(self) -> None:
         """Write what is in the queue, as far as Kafka takes it in a short time; the rest is left on disk."""
@@ -184,28 +201,23 @@ class Live:
             self._mark = self._queue.taken
 
     def _tick(self, market: str, now: int) -> None:
-        cluster, outage, clock = self._clusters[market], self._outages[market], self._clocks[market]
+        cluster, gaps, clock = self._clusters[market], self._gaps, self._clocks[market]
         delay, skew = self._delay_us(market), clock.skew(now)
         self._skews[market].look(skew, clock.hold(now))
         if skew is not None:
             HOST.trades_say(skew)
         lost, cluster.missing_from = cluster.missing_from, None
         if lost is not None and (clock.last or cluster.last_data_ts):  # also where it is back already
-            self._record(outage.begin(lost - delay - self._settings.allowance_ms * 1_000, now))
+            gaps.begin(market, lost - delay - self._settings.allowance_ms * 1_000, now)
         if cluster.flowing or (cluster.connected and now - cluster.connected_ts > STEADY_US):
-            self._record(outage.end(cluster.connected_ts - delay))
-        elif not outage.is_open:
+            gaps.flows(market, cluster.connected_ts - delay, now)
+        elif not gaps.is_open(market):
             return  # nothing was received yet
-        value = clock.due(now, outage.limit(now))
+        value = clock.due(now, gaps.limit(market, now))
         if value is not None:
             self._writer.clock(market, value)
             self._clock_written = time.monotonic()
             metrics.CLOCK_LAG.labels(market).set((wall_us() - value) / SECOND_US)
-
-    def _record(self, gap: Gap | None) -> None:
-        if gap is not None:
-            self._writer.gap(gap)
-            log.warning("gap in the feed", market=gap.cluster, start=gap.start, end=gap.end, status=gap.status)
 
     def _write(self, received: Received) -> None:
         market, received_ts, raw = received
@@ -224,6 +236,7 @@ class Live:
             clock.trade(trade.ts, received_ts)
             self._silence.heard(market, trade.symbol, received_ts)
             writer.trade(market, trade)
+            self._backfiller.heard(market, trade)
         for reason, bad in frame.bad:
             writer.dead_letter(reason, bad, received_ts)
         metrics.IGNORED.inc(frame.ignored)

@@ -25,6 +25,10 @@ LEASE_HELD = Gauge("ingest_lease_held", "1 while this instance may write")
 SPOOL_FRAMES = Gauge("ingest_spool_frames", "Frames on disk between socket and producer")
 SPOOL_BYTES = Gauge("ingest_spool_bytes", "Bytes of the spool's files")
 SILENT_SYMBOLS = Gauge("ingest_silent_symbols", "Subscribed symbols that are silent while their market is open")
+GAPS = Counter("ingest_gaps_total", "Gaps of the feed, each counted at every status it reaches", ["market", "status"])
+BACKFILLED = Counter("ingest_trades_backfilled_total", "Trades that REST had and the log had not", ["market"])
+REST_CALLS = Counter("ingest_rest_calls_total", "REST calls made")
+REST_ERRORS = Counter("ingest_rest_errors_total", "REST calls that failed, by reason", ["reason"])
 RECEIVE_DELAY = Histogram(
     "ingest_receive_delay_seconds",
     "From a trade's own time to its receipt (one observation a frame)",

@@ -33,9 +33,24 @@ class Seen:
         self._older: dict[_Identity, int] = {}
         self._high = 0
         self._turn = 0
+        self._held = False
+        self._kept: list[dict[_Identity, int]] = []
 
     def __len__(self) -> int:
-        return len(self._younger) + len(self._older)
+        return len(self._younger) + len(self._older) + sum(map(len, self._kept))
+
+    def hold(self) -> None:
+        """Forget nothing until ``release``: a gap is open, and what it brings can be older than the horizon."""
+        self._held = True
+
+    def release(self) -> None:
+        """Forget again what is older than the horizon."""
+        self._held = False
+        self._kept.clear()
+
+    def symbols(self) -> set[str]:
+        """The symbols of the trades that are remembered."""
+        return {identity[0] for half in (self._younger, self._older) for identity in half}
 
     def is_new(self, trade: Trade) -> bool:
         """Whether ``trade`` was not seen while the newest event time moved by the horizon; it is from now on."""
@@ -52,6 +67,8 @@ class Seen:
             at = self._older.get(identity)
         if at is not None and self._high - at <= self._horizon:
             return False
+        if self._held and (at is not None or any(identity in old for old in self._kept)):
+            return False
         self._younger[identity] = self._high
         return True
 
@@ -63,6 +80,9 @@ class Seen:
     def _forget(self) -> None:
         if len(self._younger) >= LIMIT:
             log.warning("too many trades to remember all of the horizon: an old one sent again may pass", limit=LIMIT)
-        self._older = self._younger if self._high < self._turn + self._horizon else {}
+        near = self._high < self._turn + self._horizon
+        if self._held:
+            self._kept += [self._older] if near else [self._older, self._younger]
+        self._older = self._younger if near else {}
         self._younger = {}
         self._turn = self._high + self._horizon

@@ -12,6 +12,8 @@ from streaming.settings import CommaList, ServiceSettings
 MINERS = ("BTDR", "CAN", "CIFR", "CLSK", "CORZ", "HIVE", "HUT", "MARA", "RIOT")
 VENDOR_URL = "wss://socket.massive.com"
 BUNDLED_URL = "ws://127.0.0.1:8765"
+VENDOR_REST = "https://api.massive.com"
+BUNDLED_REST = "http://127.0.0.1:8766"
 BUNDLED_KEY = "demo"
 
 
@@ -43,6 +45,10 @@ class IngestSettings(ServiceSettings):
     max_frame_bytes: int = Field(16 * 1024 * 1024, ge=1)
     spool_dir: Path = Path(".data/spool")
     spool_bytes: int = Field(1024 * 1024 * 1024, ge=0, description="of frames on disk, past what memory holds")
+    rest_url: str | None = None
+    rest_calls_per_minute: int = Field(300, ge=0, description="of all REST calls; 0 makes none, so gaps stay")
+    corrections_every_s: float = Field(300, ge=0, description="how often trades are read again from REST; 0 is off")
+    corrections_window_s: float = Field(900, gt=0, description="how far back they are read again")
     lease_timeout_s: float = Field(3, ge=1, description="a silent holder loses the lease; the same for all instances")
 
     @field_validator("speed", mode="before")
@@ -69,3 +75,8 @@ class IngestSettings(ServiceSettings):
         """The WebSocket address of a market's cluster."""
         named = self.stocks_url if market == "stocks" else self.crypto_url
         return named or f"{BUNDLED_URL if self.bundled else VENDOR_URL}/{market}"
+
+    @property
+    def rest(self) -> str:
+        """The base address of REST."""
+        return self.rest_url or (BUNDLED_REST if self.bundled else VENDOR_REST)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+import structlog
 from confluent_kafka import Producer
 
 from marketdata.partition import partition_of
-from marketdata.records import Clock, DeadLetter, Gap, Trade, encode
+from marketdata.records import Clock, DeadLetter, Gap, Reference, Trade, encode
 from marketdata.topics import MARKETS, Topics
 from services.ingest import metrics
 from services.ingest.seen import STOCKS_DAY_SHIFT_US, Seen
 from streaming.producer import Headers, check_delivery, exact_producer, produce
 
+log = structlog.stdlib.get_logger()
 TRADE: Final = [("kind", b"trade")]
 REFERENCE: Final = [("kind", b"reference")]
 CLOCK: Final = [("kind", b"clock")]
@@ -94,6 +97,11 @@ class Writer:
         own.written += 1
         return True
 
+    def copy(self, partition: int, copy: Reference) -> None:
+        """Write a copy that a predecessor did not get to, into the one partition of trades.stocks that lacks it."""
+        value = encode(msgspec.structs.replace(copy, epoch=self.epoch))
+        self._produce(self._stocks, value, copy.symbol.encode(), partition, REFERENCE)
+
     def clock(self, market: str, ts: int) -> bool:
         """Write a clock of ``ts`` µs into every partition of a market, unless it would go back."""
         own = self._markets[market]
@@ -107,7 +115,10 @@ class Writer:
         return True
 
     def gap(self, gap: Gap) -> None:
-        """Record a stretch that was not received."""
+        """Record a stretch that was not received, at each status it reaches."""
+        metrics.GAPS.labels(gap.cluster, gap.status).inc()
+        log.warning("gap in the feed", market=gap.cluster, start=gap.start, end=gap.end, status=gap.status,
+                    trades=gap.trades)  # fmt: skip
         self._produce(self._topics.gaps, encode(gap), gap.cluster.encode(), 0, None)
 
     def dead_letter(self, reason: str, raw: bytes, now: int) -> None:
@@ -127,6 +138,18 @@ class Writer:
     def known_from(self, market: str) -> int:
         """The event time in µs from which on a repeat is certain to be dropped."""
         return self._markets[market].seen.known_from
+
+    def hold(self, market: str) -> None:
+        """Remember for now also what gets older than the horizon, until ``release``."""
+        self._markets[market].seen.hold()
+
+    def release(self, market: str) -> None:
+        """Remember no more than the horizon again."""
+        self._markets[market].seen.release()
+
+    def symbols(self, market: str) -> set[str]:
+        """The symbols that were seen within the horizon."""
+        return self._markets[market].seen.symbols()
 
     def counts(self) -> dict[str, int]:
         """What was written and dropped so far, for a log line."""

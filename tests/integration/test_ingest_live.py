@@ -37,6 +37,7 @@ async def bundled(ledger: Path, rate: float = 600) -> AsyncIterator[FeedServer]:
 
 def ingest(kafka: str, namespace: str, feed: FeedServer, log: Path, **env: str) -> Worker:
     urls = {f"{market.upper()}_URL": f"{feed.ws_url}/{market}" for market in ("stocks", "crypto")}
+    urls["REST_URL"] = feed.rest_url
     symbols = {"SYMBOLS": ",".join(SYMBOLS[1:]), "PARTITIONS": str(PARTITIONS), "POLYGON_API_KEY": ""}
     return Worker("services.ingest", kafka, namespace, log, **urls, **symbols, **env)
 
@@ -144,7 +145,7 @@ async def test_a_restart_goes_on_with_the_next_epoch_and_says_what_is_missing(
         assert len(found) == len(set(found))
         ((*gaps,),) = [[r for r in p if r["cluster"] == market] for p in standing(kafka, namespace + "feed.gaps")]
         assert [(gap["status"], gap["epoch"]) for gap in gaps] == [
-            ("open", 2), ("given_up", 2), ("open", 3), ("given_up", 3)
+            ("open", 2), ("filled", 2), ("open", 3), ("filled", 3)
         ]  # fmt: skip
         for opened, closed in zip(gaps[::2], gaps[1::2], strict=True):
             assert opened["start"] == closed["start"] < closed["end"]

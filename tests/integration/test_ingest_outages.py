@@ -124,7 +124,8 @@ def namespace(kafka: str) -> Iterator[str]:
 
 def ingest(kafka: str, namespace: str, peer: Peer, log: Path, **env: str) -> Worker:
     urls = {f"{market.upper()}_URL": f"{peer.url}/{market}?apiKey={KEY}" for market in ("stocks", "crypto")}
-    base = {"SYMBOLS": "MARA,RIOT", "PARTITIONS": str(PARTITIONS), "POLYGON_API_KEY": KEY, "LOG_LEVEL": "DEBUG"}
+    base = {"SYMBOLS": "MARA,RIOT", "PARTITIONS": str(PARTITIONS), "POLYGON_API_KEY": KEY, "LOG_LEVEL": "DEBUG",
+            "REST_CALLS_PER_MINUTE": "0"}  # fmt: skip
     return Worker("services.ingest", kafka, namespace, log, **urls, **base, **env)
 
 

@@ -5,10 +5,8 @@ from random import Random
 import pytest
 from structlog.testing import capture_logs
 
-from marketdata.records import Gap
 from marketdata.units import CLOCK_STEP_US, SECOND_US
 from services.ingest.backoff import Backoff
-from services.ingest.outage import Outage
 from services.ingest.queue import FrameQueue
 from services.ingest.segments import Received
 from services.ingest.settings import IngestSettings
@@ -53,23 +51,6 @@ def test_a_refused_key_waits_a_minute_every_time() -> None:
     backoff = Backoff(Random(1))
     assert [backoff.next_delay(at, refused=True) for at in (0, 60, 120)] == [60, 60, 60]
     assert backoff.next_delay(0) < 1
-
-
-def test_an_outage_is_recorded_when_it_opens_and_when_it_closes() -> None:
-    outage = Outage("stocks", 30 * SECOND_US, 4)
-    assert outage.limit(NOW) is None
-    assert outage.end(NOW) is None
-    assert outage.begin(NOW + 3, NOW + 9) == Gap(cluster="stocks", start=NOW + 3, end=None, status="open", epoch=4)
-    assert outage.is_open
-    assert outage.begin(NOW + 50, NOW + 60) is None, "it is open already"
-    assert outage.limit(NOW + 9) == NOW
-    assert outage.limit(NOW + 9 + 30 * SECOND_US) == NOW
-    assert outage.limit(NOW + 10 + 30 * SECOND_US) is None, "given up"
-    assert outage.end(NOW + 40 * SECOND_US) == Gap(
-        cluster="stocks", start=NOW + 3, end=NOW + 40 * SECOND_US, status="given_up", epoch=4
-    )
-    assert not outage.is_open
-    assert outage.limit(NOW) is None
 
 
 def frame(number: int, size: int = 10) -> Received:

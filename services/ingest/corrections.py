@@ -1,0 +1,209 @@
+"""Reads again from REST what was read: for corrections, which the socket never sends, and for what was missed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+import structlog
+
+from marketdata.partition import partition_of
+from marketdata.records import Gap, Trade
+from marketdata.units import DAY_US, SECOND_US
+from services.ingest.backfill import REACH_BACK_US, Backfiller
+from services.ingest.hostclock import wall_us
+from services.ingest.rest import RefusedError, RestError
+from services.ingest.restmerge import Span
+from services.ingest.seen import STOCKS_DAY_SHIFT_US
+from services.ingest.standing import StandingError, first_clock, key_of, standing
+from services.ingest.writer import Writer
+
+log = structlog.stdlib.get_logger()
+ORDER: Final = ("crypto", "stocks")
+SETTLE_US: Final = 5 * SECOND_US
+"""What is younger may still be on its way through the socket."""
+LATE_PRINTS_US: Final = 300 * SECOND_US
+"""What was reported in a gap may have happened so long before it."""
+READ_S: Final = 120.0
+REFUSED_S: Final = 3_600.0
+RETRY_S: Final = 10.0
+TRIES: Final = 100
+CLOSED_US: Final = {"stocks": 20 * 3_600 * SECOND_US + 900 * SECOND_US, "crypto": DAY_US + 900 * SECOND_US}
+"""From the start of a trading day to when all of it is read again: for stocks 01:15 UTC, after the last trade
+in New York, summer or winter; for crypto a quarter past midnight."""
+RECENT_US: Final = 2 * 3_600 * SECOND_US
+"""An ingest that starts later than so long after that leaves the day alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A stretch to read once more; ``gap`` where it is one that was given up."""
+
+    market: str
+    span: Span
+    gap: Span | None = None
+    tries: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Where the log is that trades are compared with."""
+
+    bootstrap: str
+    topic: Callable[[str], str]
+    partitions: int
+
+
+class Corrections:
+    """Every ``every_s`` the trailing ``window_us`` of each symbol, each day once as a whole, and what gaps leave.
+
+    It never holds a clock, and uses no call that a gap may need. Off where ``every_s`` is 0.
+    """
+
+    def __init__(
+        self,
+        backfiller: Backfiller,
+        writer: Writer,
+        where: Log,
+        *,
+        every_s: float,
+        window_us: int,
+        delay_us: Callable[[str], int],
+    ) -> None:
+        self._backfiller = backfiller
+        self._writer = writer
+        self._log = where
+        self._every_s = every_s
+        self._window_us = window_us
+        self._delay_us = delay_us
+        self._jobs: deque[Job] = deque()
+        self._born: dict[str, int] = {}
+        self._days: dict[str, int] = {}
+
+    def after_gap(self, market: str, span: Span) -> None:
+        """A gap is filled: what was reported late while it lasted may lie before it."""
+        self._ask(Job(market, (span[0] - LATE_PRINTS_US, span[0] - REACH_BACK_US)))
+
+    def retry(self, market: str, span: Span) -> None:
+        """A gap was given up: try it again."""
+        self._ask(Job(market, (span[0] - LATE_PRINTS_US, span[1] + SECOND_US), span))
+
+    async def run(self) -> None:
+        """Until cancelled; returns at once where it is off."""
+        if not self._on:
+            return
+        self._days = {market: _closed_day(market, self._event_now(market) - RECENT_US) for market in ORDER}
+        due = time.monotonic() + self._every_s
+        while True:
+            await asyncio.sleep(min(max(due - time.monotonic(), 0), 1.0))
+            await self._try(self._one_job)
+            if time.monotonic() >= due:
+                due = time.monotonic() + self._every_s
+                await self._try(self._trailing)
+                await self._try(self._whole_days)
+
+    async def _try(self, step: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await step()
+        except RefusedError as error:
+            log.error("corrections cannot be read", reason=str(error), remedy=error.remedy,  # noqa: TRY400
+                      action="next try in an hour")  # fmt: skip
+            await asyncio.sleep(REFUSED_S)
+        except (RestError, StandingError) as error:
+            log.warning("trades could not be read again", reason=str(error), action="trying again")
+            await asyncio.sleep(RETRY_S)
+
+    @property
+    def _on(self) -> bool:
+        return self._every_s > 0 and self._backfiller.enabled
+
+    def _ask(self, job: Job) -> None:
+        if self._on:
+            self._jobs.append(job)
+
+    def _event_now(self, market: str) -> int:
+        return wall_us() - self._delay_us(market)
+
+    async def _one_job(self) -> None:
+        if not self._jobs or self._event_now(self._jobs[0].market) < self._jobs[0].span[1] + SETTLE_US:
+            return
+        job = self._jobs.popleft()
+        try:
+            found = await self._read(job.market, job.span)
+        except (RestError, StandingError):
+            if job.tries < TRIES:
+                self._jobs.append(replace(job, tries=job.tries + 1))
+            raise
+        if job.gap is not None:
+            gap = Gap(cluster=job.market, start=job.gap[0], end=job.gap[1], status="filled",
+                      epoch=self._writer.epoch, trades=found)  # fmt: skip
+            self._writer.gap(gap)
+
+    async def _trailing(self) -> None:
+        for market in ORDER:
+            now = self._event_now(market)
+            end = min(now, self._writer.newest_clock(market)) - SETTLE_US  # an open gap holds the clock
+            start = max(now - self._window_us, self._writer.known_from(market), await self._first(market))
+            if start < end:
+                found = 0
+                for symbol in self._backfiller.symbols(market):
+                    found += await self._symbols(market, [symbol], (start, end), None)
+                log.info("read again", market=market, start=start, end=end, found=found)
+
+    async def _whole_days(self) -> None:
+        for market in ORDER:
+            day = _closed_day(market, self._event_now(market))
+            if day <= self._days[market]:
+                continue
+            start = day * DAY_US + (STOCKS_DAY_SHIFT_US if market == "stocks" else 0)
+            found = await self._read(market, (start, start + DAY_US - 1_000))
+            self._days[market] = day
+            log.info("read the whole day again", market=market, start=start, found=found)
+
+    async def _read(self, market: str, span: Span) -> int:
+        """Write what is new of ``span``, compared with the log itself where it is older than the writer remembers."""
+        first = await self._first(market)
+        start, end = max(span[0], first), span[1]
+        symbols = self._backfiller.symbols(market)
+        if start > end or not first:
+            return 0
+        if start >= self._writer.known_from(market):
+            return sum([await self._symbols(market, [symbol], (start, end), None) for symbol in symbols])
+        found = 0
+        for p in range(self._log.partitions):
+            own = [symbol for symbol in symbols if partition_of(symbol, self._log.partitions) == p]
+            if own:
+                topic = self._log.topic(market)
+                known = await asyncio.to_thread(standing, self._log.bootstrap, topic, p, start, end)
+                for symbol in own:
+                    found += await self._symbols(market, [symbol], (start, end), known)
+        return found
+
+    async def _symbols(self, market: str, symbols: list[str], span: Span, known: set[int] | None) -> int:
+        accept = partial(self._accept, market, known)
+        deadline = time.monotonic() + READ_S
+        return await self._backfiller.read(market, dict.fromkeys(symbols, span), deadline, accept=accept)
+
+    def _accept(self, market: str, known: set[int] | None, trade: Trade) -> bool:
+        """Whether ``trade`` can be new; the writer drops what it remembers itself."""
+        if known is not None:
+            return key_of(trade) not in known
+        return trade.ts >= self._writer.known_from(market)
+
+    async def _first(self, market: str) -> int:
+        """Where the log begins: nothing before it is missing."""
+        if not self._born.get(market):
+            bootstrap, topic = self._log.bootstrap, self._log.topic(market)
+            self._born[market] = await asyncio.to_thread(first_clock, bootstrap, topic)
+        return self._born[market]
+
+
+def _closed_day(market: str, now: int) -> int:
+    """The number of the last trading day that was over at ``now`` (µs)."""
+    shift = STOCKS_DAY_SHIFT_US if market == "stocks" else 0
+    return (now - shift - CLOSED_US[market]) // DAY_US
