@@ -15,7 +15,9 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from marketdata.records import UNREADABLE, Clock, Gap, Trade
 from marketdata.topics import MARKETS, Topics
+from services.ingest.copies import CopyWatch, Uncopied
 from services.ingest.seen import STOCKS_DAY_SHIFT_US, Seen
+from services.ingest.writer import AS_REFERENCE
 from streaming.fatal import die
 
 log = structlog.stdlib.get_logger()
@@ -25,8 +27,6 @@ MARGIN_MS: Final = 60_000
 GAPS_BACK: Final = 10_000
 """Records of feed.gaps that are read back."""
 REQUEST_S: Final = 10.0
-REFERENCE: Final = b'{"kind":"reference"'
-CLOCK: Final = b'{"kind":"clock"'
 
 _decode = msgspec.json.Decoder(Trade | Clock).decode
 _decode_gap = msgspec.json.Decoder(Gap).decode
@@ -42,7 +42,7 @@ class LogEnd:
 
     ``clocks`` is the newest clock of each market; ``settled`` the oldest of its partitions' newest: a writer that was
     killed may have got further in one than in another, and what happened from there on may be missing.
-    ``open_gaps``: where a gap began of which nothing says that it closed.
+    ``open_gaps``: where a gap began of which nothing says that it closed. ``uncopied``: copies it did not get to.
     """
 
     epoch: int = 0
@@ -50,6 +50,7 @@ class LogEnd:
     settled: dict[str, int] = field(default_factory=lambda: dict.fromkeys(MARKETS, 0))
     seen: dict[str, Seen] = field(default_factory=dict)
     open_gaps: dict[str, int] = field(default_factory=dict)
+    uncopied: list[Uncopied] = field(default_factory=list)
 
     def gap_starts(self) -> dict[str, int]:
         """From where on trades may be missing, by market; a market that never had a clock is left out."""
@@ -66,11 +67,16 @@ class LogFollower:
     It keeps identities, clocks and open gaps, no trades: memory is that of the identities of one to two horizons.
     """
 
-    def __init__(self, bootstrap: str, topics: Topics, partitions: int, horizon_us: int) -> None:
+    def __init__(
+        self, bootstrap: str, topics: Topics, partitions: int, *, horizon_us: int, references: tuple[str, ...]
+    ) -> None:
         self._bootstrap = bootstrap
         self._horizon_ms = horizon_us // 1_000 + MARGIN_MS
         self._market_of = {topics.trades(market): market for market in MARKETS}
         self._gaps = topics.gaps
+        self._crypto = topics.trades("crypto")
+        self._partitions = range(partitions)
+        self._copies = CopyWatch(references)
         self._places: list[Place] = [(topic, p) for topic in self._market_of for p in range(partitions)]
         self._places.append((self._gaps, 0))
         self._clocks: dict[Place, Clock] = {}
@@ -117,6 +123,7 @@ class LogFollower:
             short = len(clocks) < len(self._of(market))
             self._end.settled[market] = min([*clocks, self._first_clock[market]] if clocks and short else clocks,
                                             default=0)  # fmt: skip
+        self._end.uncopied = self._copies.missing(self._partitions)
         for cluster, start in self._open:
             self._end.open_gaps[cluster] = min(start, self._end.open_gaps.get(cluster, start))
         return self._end
@@ -181,7 +188,11 @@ class LogFollower:
         place, offset = (message.topic() or "", message.partition() or 0), message.offset() or 0
         self.records += 1
         value = message.value() or b""
-        if not value.startswith(REFERENCE):
+        if value.startswith(AS_REFERENCE):
+            self._copies.copy(place[1], message.key(), value)
+        else:
+            if place[0] == self._crypto:
+                self._copies.trade(message.key(), value)
             with suppress(*UNREADABLE):  # not ours: readers dead-letter it
                 self._note(place, value)
         self._next[place] = offset + 1

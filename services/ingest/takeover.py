@@ -40,7 +40,9 @@ def run_feed(settings: IngestSettings, health: Health, stopping: threading.Event
     bootstrap, topics = settings.kafka_bootstrap_servers, settings.topics
     horizon_us = settings.revision_horizon_s * SECOND_US
     LogWatch(bootstrap, [*map(topics.trades, MARKETS), topics.gaps, topics.lease]).start()
-    follower = LogFollower(bootstrap, topics, settings.partitions, horizon_us).start()
+    follower = LogFollower(
+        bootstrap, topics, settings.partitions, horizon_us=horizon_us, references=settings.reference_symbols
+    ).start()
     lease = LeaseKeeper(
         bootstrap,
         topics.lease,
@@ -91,6 +93,8 @@ def _resume(settings: IngestSettings, follower: LogFollower, lease: LeaseKeeper)
     )
     for market in MARKETS:
         writer.resume(market, end.clocks[market], end.seen[market])
+    for partition, copy in end.uncopied:
+        writer.copy(partition, copy)
     log.info("holder", epoch=lease.epoch, clocks=end.clocks, open_gaps=end.open_gaps,
-             known_trades=sum(map(len, end.seen.values())))  # fmt: skip
+             known_trades=sum(map(len, end.seen.values())), copies_made_up=len(end.uncopied))  # fmt: skip
     return writer, end

@@ -73,6 +73,9 @@ def first_written(partitions: list[list[Record]], epoch: int) -> int:
 
 
 def check_taken_over(kafka: str, namespace: str, since: float) -> None:
+    coins = {r["id"] for p in standing(kafka, namespace + "trades.crypto") for r in p if r["kind"] == "trade"}
+    for partition in standing(kafka, namespace + "trades.stocks"):
+        assert {r["id"] for r in counted(partition) if r["kind"] == "reference"} == coins, "copies in each partition"
     for market in MARKETS:
         partitions = standing(kafka, namespace + f"trades.{market}")
         seconds = first_written(partitions, 2) / 1e6 - since
