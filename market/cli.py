@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from market.export import canonical_export
 from market.live import LiveView
-from market.native import NativeError, PostgresServer
 from market.native.pgbin import find_binaries
 from market.native.unprivileged import reachable_data_dir, server_account
+from market.repairs import dlq_app, rebuild
 from market.replay import Replay, drop_replay
+from market.shell import DEFAULT_DATA, DataDir, database_of, fail, say, servers_of, stack_errors, stopping
 from market.stack import (
     Options,
     ServerPair,
     Servers,
     Services,
-    StackError,
     get_health,
     only_one,
     real_feed_wanted,
@@ -35,19 +32,8 @@ from market.stack import (
 from marketdata.topics import Topics
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
-DataDir = Annotated[Path, typer.Option(envvar="MARKET_DATA", help="where data, logs and state are kept")]
-DEFAULT_DATA = Path(".data")
-
-
-def say(text: str) -> None:
-    """A line of our own, apart from the candles on standard output."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def fail(text: str) -> NoReturn:
-    """A clear last line and status 1."""
-    say(f"market: {text}")
-    raise typer.Exit(1)
+app.add_typer(dlq_app, name="dlq")
+app.command()(rebuild)
 
 
 @app.command()
@@ -190,65 +176,6 @@ def clean(data_dir: DataDir = DEFAULT_DATA) -> None:
         shutil.rmtree(reachable_data_dir(folder / "postgres", server_account()))
         shutil.rmtree(folder)
     say(f"deleted {folder}")
-
-
-@contextlib.contextmanager
-def servers_of(data_dir: Path) -> Iterator[Servers]:
-    """The servers named in the environment, those of a running stack, or a pair started for this command."""
-    named = os.environ.get("KAFKA_BOOTSTRAP_SERVERS"), os.environ.get("POSTGRES_DSN")
-    if named[0] and named[1]:
-        yield Servers(named[0], named[1])
-    elif found := running_servers(data_dir):
-        yield found
-    else:
-        with only_one(data_dir):
-            pair = ServerPair(data_dir)
-            try:
-                yield pair.start(say)
-            finally:
-                pair.stop()
-
-
-@contextlib.contextmanager
-def database_of(data_dir: Path) -> Iterator[str]:
-    """The database of a running stack, or the same database started for this command."""
-    if found := running_servers(data_dir):
-        yield found.dsn
-        return
-    with only_one(data_dir):
-        server = PostgresServer(data_dir / "postgres")
-        server.start()
-        try:
-            yield server.dsn
-        finally:
-            server.stop()
-
-
-@contextlib.contextmanager
-def stopping() -> Iterator[list[int]]:
-    """A list that is empty until the first SIGINT or SIGTERM; a second one interrupts at once."""
-    received: list[int] = []
-
-    def stop(number: int, _frame: object) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-        say("")
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    yield received
-
-
-@contextlib.contextmanager
-def stack_errors() -> Iterator[None]:
-    """What a user can do something about, as one clear text instead of a traceback."""
-    try:
-        yield
-    except (StackError, NativeError) as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        fail("interrupted")
 
 
 def main() -> None:
