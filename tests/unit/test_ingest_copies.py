@@ -12,7 +12,14 @@ BTC, ETH = b"BTC-USD", b"ETH-USD"
 def trade(number: int, key: bytes = BTC) -> bytes:
     return encode(
         Trade(
-            symbol=key.decode(), ts=number, received_ts=number, price=1, size=1, exchange=1, id=str(number), epoch=1
+            symbol=key.decode(),
+            ts=number,
+            received_ts=number,
+            price=1.5,
+            size=2.5,
+            exchange=1,
+            id=str(number),
+            epoch=1,
         )
     )
 
