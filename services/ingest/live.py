@@ -28,6 +28,7 @@ from services.ingest.hostclock import HOST, SkewWatch, wall_us
 from services.ingest.keeper import LeaseKeeper
 from services.ingest.queue import FrameQueue
 from services.ingest.rest import RestClient
+from services.ingest.retry import Retry
 from services.ingest.segments import Received
 from services.ingest.settings import IngestSettings
 from services.ingest.silence import SilenceWatch
@@ -104,6 +105,7 @@ class Live:
         )
         gap_us = round(settings.gap_timeout_s * SECOND_US)
         self._gaps = Gaps(writer, self._backfiller, self._corrections, gap_us)
+        self._retry = Retry(settings.kafka_bootstrap_servers, settings.topics)
         self._looked = self._mark = 0
         self._ticked = True
         self._silence = SilenceWatch(subscribed)
@@ -128,6 +130,7 @@ class Live:
         self._spool.adopt({market: self._writer.known_from(market) + self._delay_us(market) for market in MARKETS})
         readers = [asyncio.create_task(cluster.run()) for cluster in self._clusters.values()]
         readers.append(asyncio.create_task(self._corrections.run()))
+        readers.append(asyncio.create_task(self._retry.run(self._writer, self._may_write)))
         while not self._stopping:
             await self._step()
             self._gaps.check()
@@ -138,6 +141,7 @@ class Live:
         await self._gaps.stop()
         self._finish()
         await self._rest.close()
+        self._retry.close()
 
     def _finish(self) -> None:
         """Write what is in the queue, as far as Kafka takes it in a short time; the rest is left on disk."""
