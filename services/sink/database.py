@@ -19,7 +19,8 @@ from services.sink import metrics, positions
 from services.sink.batch import Batch
 from services.sink.evict import evict_stalled_rivals
 from services.sink.migrate import migrate, read_migrations
-from services.sink.partitions import DailyPartitions, days_ahead
+from services.sink.partitions import DailyPartitions, days_ahead, delete_old_rows
+from services.sink.patience import LONGEST_WAIT_S, StoppedError
 from services.sink.positions import LogId, Place, Position
 from services.sink.settings import SinkSettings
 from services.sink.storage import PLAIN, Mode, choose_mode, set_retention
@@ -29,14 +30,11 @@ T = TypeVar("T")
 APPLICATION = "market sink"
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
 """Away, restarting, out of room, locked, deadlocked: all pass, so all are waited for."""
-LONGEST_WAIT_S = 5.0
+MADE_ANEW = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
+"""The tables are gone under a connection that lives on: they are made again, and the positions then start anew."""
 UPKEEP_S = 3600.0
 SESSION = "SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '15s'; SET timezone = 'UTC'"
 log = structlog.stdlib.get_logger()
-
-
-class StoppedError(Exception):
-    """The process was asked to end while the database was away."""
 
 
 class Database:
@@ -46,6 +44,7 @@ class Database:
         self._settings = settings
         self._stop = stop
         self._connection: Connection[Any] | None = None
+        self._ready = False
         self._mode: Mode = PLAIN
         self._days = DailyPartitions()
         self._store = Store()
@@ -54,7 +53,7 @@ class Database:
 
     def prepare(self) -> None:
         """Bring the schema up to date and the retention into force; waits while the database is away."""
-        self._patiently(self._prepare)
+        self._patiently(lambda _: None)
 
     def claim(self, places: Iterable[Place], log_id: LogId) -> dict[Place, Position]:
         """The stored positions of ``places`` in the log that ``log_id`` names."""
@@ -84,17 +83,19 @@ class Database:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        self._ready = False
 
     def _prepare(self, connection: Connection[Any]) -> None:
         schema = self._settings.database_schema
         self._mode = choose_mode(connection, schema)
         done = migrate(connection, schema, self._mode, read_migrations())
         set_retention(connection, self._mode, self._settings.drops_old_days)
+        self._days.forget()
         log.info("database ready", schema=schema, migrations_applied=done, retention=self._settings.drops_old_days)
 
     def _write(self, connection: Connection[Any], batch: Batch) -> None:
+        self._upkeep(connection)
         if self._mode.name == "plain":
-            self._upkeep(connection)
             self._days.ensure(connection, batch.days)
         try:
             with metrics.BATCH_SECONDS.time(), connection.transaction():
@@ -111,7 +112,10 @@ class Database:
         if self._upkept is not None and (now - self._upkept).total_seconds() < UPKEEP_S:
             return
         self._upkept = now
-        if self._settings.drops_old_days:
+        if not self._settings.drops_old_days:
+            return
+        delete_old_rows(connection, now)
+        if self._mode.name == "plain":
             self._days.drop_old(connection, now)
             self._days.ensure(connection, days_ahead(now))
 
@@ -120,6 +124,9 @@ class Database:
             try:
                 return work(self._connected())
             except AWAY as error:
+                self._lost(error, attempt)
+            except MADE_ANEW as error:
+                self.close()
                 self._lost(error, attempt)
         raise AssertionError("count() has no end")
 
@@ -138,13 +145,19 @@ class Database:
             raise StoppedError
 
     def _connected(self) -> Connection[Any]:
-        if self._connection is None or self._connection.closed:
-            self._connection = self._connect()
-            self._days.forget()
-        return self._connection
+        if self._ready and self._connection is not None and not self._connection.closed:
+            return self._connection
+        self.close()
+        connection = self._connection = self._connect()  # known from here on: ``abandon`` can end what follows
+        connection.execute(SESSION)
+        schema = sql.Identifier(self._settings.database_schema)
+        connection.execute(sql.SQL("SET search_path = {}").format(schema))
+        self._prepare(connection)  # at each connection: it may be another database by now
+        self._ready = True
+        return connection
 
     def _connect(self) -> Connection[Any]:
-        connection = psycopg.connect(
+        return psycopg.connect(
             self._settings.postgres_dsn,
             autocommit=True,
             application_name=APPLICATION,
@@ -154,7 +167,3 @@ class Database:
             keepalives_count=3,
             tcp_user_timeout=20_000,
         )
-        connection.execute(SESSION)
-        schema = sql.Identifier(self._settings.database_schema)
-        connection.execute(sql.SQL("SET search_path = {}").format(schema))
-        return connection

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, TopicCollection
 from confluent_kafka.admin import AdminClient
 
+from services.sink.patience import answer
 from services.sink.positions import LogId
 from streaming.fatal import die
 
@@ -54,16 +56,17 @@ def records_of(messages: list[Any]) -> list[Any]:
     return [message for message in messages if message.error() is None]
 
 
-def read_log_id(bootstrap: str, topics: list[str]) -> LogId:
+def read_log_id(bootstrap: str, topics: list[str], stop: threading.Event) -> LogId:
     """The ids of the cluster and of ``topics``.
 
     Raises:
         KafkaException: the broker did not answer, or a topic is gone.
+        StoppedError: ``stop`` was set meanwhile.
     """
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    cluster = admin.describe_cluster(request_timeout=TIMEOUT_S).result().cluster_id
+    cluster = answer(admin.describe_cluster(request_timeout=TIMEOUT_S), stop).cluster_id
     described = admin.describe_topics(TopicCollection(sorted(set(topics))), request_timeout=TIMEOUT_S)
-    return LogId(cluster, {name: _hex(future.result().topic_id) for name, future in described.items()})
+    return LogId(cluster, {name: _hex(answer(future, stop).topic_id) for name, future in described.items()})
 
 
 def _hex(uuid: Any) -> str:

@@ -12,15 +12,19 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from services.sink import kafka, metrics
-from services.sink.batch import Batch, Intake
-from services.sink.database import Database, StoppedError
+from services.sink.batch import Batch
+from services.sink.database import Database
 from services.sink.deadletters import DeadLetters
+from services.sink.intake import Intake
 from services.sink.outlook import Outlook
+from services.sink.patience import StoppedError, patiently
 from services.sink.positions import Place, Position, PositionMissError
 from services.sink.settings import SinkSettings
+from streaming.deadletters import MostlyUnreadableError
+from streaming.fatal import die
 
 FETCH = 10_000
 WAIT_S = 0.1
@@ -41,8 +45,8 @@ class Sink:
         self._stop = stop
         self.progress = metrics.Progress(settings.stall_seconds)
         self._database = Database(settings, stop)
-        self._letters = DeadLetters(settings.kafka_bootstrap_servers, settings.topics.dead_letters("sink"))
-        self._intake = Intake(settings.topics.ratios, settings.candle_topics, _now_us)
+        self._letters = DeadLetters(settings.kafka_bootstrap_servers, settings.topics.dead_letters("sink"), stop)
+        self._intake = Intake(settings, _now_us)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="database")
         self._assigned: list[Place] = []
         self._placing: Future[dict[Place, Position]] | None = None
@@ -56,19 +60,32 @@ class Sink:
     def run(self) -> None:
         """Read and write until ``stop`` is set, then finish the batch in hand."""
         try:
-            self._database.prepare()
-            topics = [self._settings.topics.ratios, *self._settings.candle_topics]
-            self._consumer.subscribe(topics, on_assign=self._on_assign, on_revoke=self._on_revoke)
+            self._prepare()
+            self._consumer.subscribe(self._intake.topics, on_assign=self._on_assign, on_revoke=self._on_revoke)
             while not self._stop.is_set():
                 self._step()
             self._finish()
         except StoppedError:
-            log.info("stopped while the database was away", action="what was in hand is read again at the next start")
+            log.info(
+                "stopped while Kafka or the database was away",
+                action="what was in hand is read again at the next start",
+            )
+        except MostlyUnreadableError as error:
+            wait([self._worker.submit(self._letters.send, self._intake.batch.dead)], timeout=LAST_WRITE_S)
+            die(str(error))  # before the position passes them
         finally:
             self._consumer.close()
             self._database.abandon()
             self._worker.shutdown(cancel_futures=True)
             self._database.close()
+
+    def _prepare(self) -> None:
+        """In the worker thread, so that a stop is noticed also where the server is frozen."""
+        preparing = self._worker.submit(self._database.prepare)
+        while not wait([preparing], timeout=WAIT_S).done:
+            if self._stop.is_set():
+                raise StoppedError
+        preparing.result()
 
     def _step(self) -> None:
         self._harvest()
@@ -81,7 +98,7 @@ class Sink:
     # --- reading -------------------------------------------------------------------------------------------------
 
     def _fetch(self) -> list[Any]:
-        if self._intake.batch.rows >= self._settings.batch_rows:
+        if self._intake.batch.is_full(self._settings.batch_rows):
             return self._hold()
         early = self._due - time.monotonic()
         if early > 0:  # the batch goes out later: let it fill until then
@@ -114,7 +131,7 @@ class Sink:
             return
         batch = self._intake.batch
         every = bool(self._assigned) and now >= self._check_due
-        if batch.rows or batch.dead or batch.emptied or every or (self._intake.moved and now >= self._quiet_due):
+        if batch.rows or batch.dead or every or (self._intake.moved and now >= self._quiet_due):
             self._due = now + self._settings.batch_ms / 1000
             self._quiet_due = now + QUIET_S
             self._check_due = now + CHECK_S if every else self._check_due
@@ -166,15 +183,11 @@ class Sink:
         """In the worker thread."""
         if not places:
             return {}
-        while True:
-            try:
-                log_id = kafka.read_log_id(self._settings.kafka_bootstrap_servers, [topic for topic, _ in places])
-            except KafkaException as error:
-                log.warning("Kafka did not name its log", error=str(error), action="again in 1 s")
-                if self._stop.wait(1):
-                    raise StoppedError from error
-            else:
-                return self._database.claim(places, log_id)
+        topics = [topic for topic, _ in places]
+        log_id = patiently(
+            lambda: kafka.read_log_id(self._settings.kafka_bootstrap_servers, topics, self._stop), self._stop
+        )
+        return self._database.claim(places, log_id)
 
     def _take_up(self, positions: dict[Place, Position]) -> None:
         if set(positions) != set(self._assigned):

@@ -9,16 +9,19 @@ import threading
 import psycopg
 import structlog
 from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 from pydantic import ValidationError
 
 from services.sink.loop import Sink
 from services.sink.migrate import MigrationChangedError
+from services.sink.patience import StoppedError, aside, patiently
 from services.sink.settings import SinkSettings
 from streaming.admin import PartitionMismatchError, ensure_topics
 from streaming.fatal import die
 from streaming.logs import configure_logs
 from streaming.ops import Health, OpsServer
 
+PROBE_S = 2.0
 log = structlog.stdlib.get_logger()
 
 
@@ -46,14 +49,26 @@ def main() -> int:
 
 
 def run(settings: SinkSettings, stop: threading.Event) -> None:
-    """Serve metrics and run the loop until ``stop`` is set."""
-    ensure_topics(settings.kafka_bootstrap_servers, settings.topics.specs(settings.partitions, settings.intervals))
+    """Serve metrics and run the loop until ``stop`` is set; Kafka and the database may come later."""
     sink = Sink(settings, stop)
     health = Health()
     health.add("progress", sink.progress.check)
     ops = OpsServer(health, settings.metrics_host, settings.metrics_port).start()
     log.info("sink starts", group=settings.group_id, schema=settings.database_schema, metrics_port=ops.port)
     try:
+        patiently(lambda: _ensure_topics(settings, stop), stop)
         sink.run()
+    except StoppedError:
+        log.info("stopped while Kafka was away")
     finally:
         ops.stop()
+
+
+def _ensure_topics(settings: SinkSettings, stop: threading.Event) -> None:
+    bootstrap, specs = (
+        settings.kafka_bootstrap_servers,
+        settings.topics.specs(settings.partitions, settings.intervals),
+    )
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    aside(lambda: admin.list_topics(timeout=PROBE_S), stop)  # says soon that nobody is there
+    aside(lambda: ensure_topics(bootstrap, specs), stop)

@@ -10,7 +10,7 @@ import psycopg
 import structlog
 from psycopg import Connection, sql
 
-from services.sink.tables import BY_DAY, RETENTION_DAYS
+from services.sink.tables import BY_DAY, RETENTION_DAYS, ROW_RETENTION
 
 EPOCH = date(1970, 1, 1)
 log = structlog.stdlib.get_logger()
@@ -45,6 +45,17 @@ class DailyPartitions:
             self.forget()
             log.info("old days dropped", partitions=dropped)
         return dropped
+
+
+def delete_old_rows(connection: Connection[Any], now: datetime) -> None:
+    """Delete what is past its age from the small tables, which are not kept by day."""
+    for table, (column, keep) in ROW_RETENTION.items():
+        deleted = connection.execute(
+            sql.SQL("DELETE FROM {} WHERE {} < %s").format(sql.Identifier(table), sql.Identifier(column)),
+            (now - timedelta(days=keep),),
+        ).rowcount
+        if deleted:
+            log.info("old rows deleted", table=table, rows=deleted, older_than_days=keep)
 
 
 def partition_name(table: str, day: date) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final, NoReturn
 
-from marketdata.records import Candle, Ratio, RatioBlock, Src
+from marketdata.records import Candle, DeadLetter, Gap, LateTrade, Ratio, RatioBlock, Src
 from services.sink.copytext import Value, line, repeated_timestamp, timestamp
 
 PROMISED_SYMBOL: Final = 10  # VARCHAR(10), promised to users
 LONGEST_KEY: Final = 64  # of a text in a key: an index entry has room for 2,700 bytes
+LONGEST_NAME: Final = 249  # of a topic: Kafka allows no more
 LONGEST_TEXT: Final = 1_000
 EARLIEST_US: Final = 631_152_000_000_000  # 1990: every day seen becomes a partition, so nonsense stops here
 LATEST_US: Final = 4_102_444_800_000_000  # 2100
@@ -100,6 +102,58 @@ def _ratio(r: RatioBlock | None) -> tuple[Value, ...]:
     if r is None:
         return (None,) * 7
     return (r.open, r.high, r.low, r.close, r.avg, r.twap, r.tick_count)
+
+
+def late_line(t: LateTrade, market: str) -> bytes:
+    """The row of late_trades; columns as in ``tables.LATE``.
+
+    Raises:
+        ValueError: a value does not fit its column.
+    """
+    _within("symbol or id", max(len(t.symbol), len(t.id)), LONGEST_KEY)
+    _times(t.ts, t.received_ts)
+    small = (t.exchange, t.trf, t.correction)
+    _within("exchange, trf or correction", max(small), INT_MAX)
+    _positive("exchange, trf or correction", min(small))
+    _within("sequence", abs(t.sequence), BIGINT_MAX)
+    return line((
+        timestamp(t.ts), t.symbol, market, t.price, t.size, t.exchange, t.trf, t.id, t.sequence, t.correction,
+        t.reason, timestamp(t.received_ts), *t.src,
+    ))  # fmt: skip
+
+
+def gap_line(g: Gap, offset: int) -> bytes:
+    """The row of feed_gaps, told at ``offset`` of its topic; columns as in ``tables.GAPS``.
+
+    Raises:
+        ValueError: a value does not fit its column.
+    """
+    _within("cluster", len(g.cluster), LONGEST_KEY)
+    _times(g.start, g.start if g.end is None else g.end)
+    _within("trades or epoch", max(g.trades, g.epoch), BIGINT_MAX)
+    _positive("trades or epoch", min(g.trades, g.epoch))
+    return line((g.cluster, timestamp(g.start), None if g.end is None else timestamp(g.end), g.status, g.trades,
+                 g.epoch, offset))  # fmt: skip
+
+
+def letter_line(d: DeadLetter, topic: str, partition: int, offset: int) -> bytes:
+    """The row of dead_letters, for a letter that stands at ``offset`` of its own topic.
+
+    A letter that does not say where the unreadable bytes stood (a frame of the feed stood nowhere) is told by its own
+    place. The digest keeps a letter of a log made anew apart from the one that stood at the same place before.
+
+    Raises:
+        ValueError: a value does not fit its column.
+    """
+    placed = (d.topic, d.partition, d.offset)
+    place = (topic, partition, offset) if None in placed else placed
+    _within("service or topic", max(len(d.service), len(str(place[0]))), LONGEST_NAME)
+    _within("partition", abs(place[1] or 0), INT_MAX)
+    _within("offset", abs(place[2] or 0), BIGINT_MAX)
+    _times(d.ts)
+    reason = d.reason[:LONGEST_TEXT].replace("\0", "\ufffd")
+    digest = hashlib.sha256(d.raw).hexdigest()[:16]
+    return line((d.service, *place, digest, reason, "\\x" + d.raw.hex(), timestamp(d.ts), offset))
 
 
 def check_src(src: Src) -> None:

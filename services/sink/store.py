@@ -10,8 +10,7 @@ from psycopg import Connection, sql
 
 from services.sink import metrics
 from services.sink.batch import Batch, Lines
-from services.sink.copytext import timestamp
-from services.sink.tables import AGGREGATES, Table
+from services.sink.tables import CANDLES, EMPTY_AGGREGATES, TABLES, Table
 
 CHUNK = 2_000
 MERGE_AFTER_CLASH = 20
@@ -25,18 +24,13 @@ class Store:
 
     def write(self, connection: Connection[Any], batch: Batch) -> None:
         """Write all rows of ``batch``."""
-        for table, lines in batch.tables.items():
+        for table in TABLES:
+            lines = batch.tables.get(table)
+            if lines is None:
+                continue
             self._fresh(connection, table, lines)
             if lines.revised:
                 _merge(connection, table, lines.revised)
-        if batch.emptied:
-            with connection.cursor() as cursor:
-                cursor.executemany(
-                    sql.SQL("DELETE FROM {} WHERE time = %s AND symbol = %s AND revision < %s").format(
-                        sql.Identifier(AGGREGATES.name)
-                    ),
-                    [(timestamp(ts), symbol, revision) for ts, symbol, revision in batch.emptied],
-                )
 
     def committed(self, batch: Batch) -> None:
         """Count what ``write`` wrote, once it is visible."""
@@ -79,4 +73,6 @@ def _merge(connection: Connection[Any], table: Table, lines: list[bytes]) -> Non
     for statement in (table.supersede, table.merge, table.keep_older):
         if statement is not None:
             connection.execute(statement)
+    if table is CANDLES:
+        connection.execute(EMPTY_AGGREGATES)
     metrics.WRITES.labels(table.name, "merge").inc()

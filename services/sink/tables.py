@@ -13,12 +13,17 @@ from services.sink.copytext import OPTIONS
 
 @dataclass(frozen=True, eq=False)  # one object a table: found by identity for each row
 class Table:
-    """One table; ``history`` names the table that superseded rows move to."""
+    """One table; ``history`` names the table that superseded rows move to.
+
+    A key that comes again: where there is a ``revision`` the higher one stays, else where ``last_counts`` the one of
+    the greatest src, else the first.
+    """
 
     name: str
     columns: tuple[str, ...]
     key: tuple[str, ...]
     history: str | None = None
+    last_counts: bool = False
 
     @property
     def incoming(self) -> sql.Identifier:
@@ -65,22 +70,33 @@ class Table:
 
     @cached_property
     def merge(self) -> sql.Composed:
-        """Insert the newest revision of each incoming key; a stored row gives way to a higher revision only."""
-        changed = [c for c in self.columns if c not in self.key]
+        """Insert one row of each incoming key; which one, and whether a stored row gives way to it: see the class."""
         return sql.SQL(
-            "INSERT INTO {table} AS stored ({columns}) "
-            "SELECT DISTINCT ON ({key}) {columns} FROM {incoming} "
-            "ORDER BY {key}, revision DESC, src_partition, src_offset, src_n "
-            "ON CONFLICT ({key}) DO UPDATE SET ({changed}) = ROW({excluded}) "
-            "WHERE stored.revision < excluded.revision"
+            "INSERT INTO {table} AS stored ({columns}) SELECT DISTINCT ON ({key}) {columns} FROM {incoming} "
+            "ORDER BY {key}, {order} ON CONFLICT ({key}) DO {change}"
         ).format(
             table=sql.Identifier(self.name),
             columns=_list(self.columns),
             key=_list(self.key),
             incoming=self.incoming,
-            changed=_list(changed),
-            excluded=sql.SQL(", ").join(sql.Identifier("excluded", c) for c in changed),
+            order=sql.SQL(", ").join(self._order()),
+            change=self._change(),
         )
+
+    def _order(self) -> list[sql.Composable]:
+        order = [sql.Identifier(c) for c in self.columns if c in _SRC]
+        if self.last_counts:
+            return [sql.SQL("{} DESC").format(c) for c in order]
+        return [*([sql.SQL("revision DESC")] if "revision" in self.columns else []), *order]
+
+    def _change(self) -> sql.Composable:
+        if not self.last_counts and "revision" not in self.columns:
+            return sql.SQL("NOTHING")
+        changed = [c for c in self.columns if c not in self.key]
+        update = sql.SQL("UPDATE SET ({}) = ROW({})").format(
+            _list(changed), sql.SQL(", ").join(sql.Identifier("excluded", c) for c in changed)
+        )
+        return update if self.last_counts else update + sql.SQL(" WHERE stored.revision < excluded.revision")
 
 
 def _list(names: tuple[str, ...] | list[str]) -> sql.Composed:
@@ -119,6 +135,40 @@ CANDLES: Final = Table(
     history="candle_revisions",
 )  # fmt: skip
 
-TABLES: Final = (TICKS, AGGREGATES, CANDLES)
+LATE: Final = Table(
+    "late_trades",
+    (
+        "time", "symbol", "market", "price", "size", "exchange", "trf", "trade_id", "sequence", "correction",
+        "reason", "received_at", *_SRC,
+    ),
+    ("symbol", "time", "exchange", "trf", "trade_id", "correction"),
+)  # fmt: skip
+
+GAPS: Final = Table(
+    "feed_gaps",
+    ("cluster", "start", "end", "status", "trades", "epoch", "src_offset"),
+    ("cluster", "start"),
+    last_counts=True,
+)
+
+DEAD_LETTERS: Final = Table(
+    "dead_letters",
+    ("service", "topic", "partition", "offset", "digest", "reason", "raw", "noticed_at", "src_offset"),
+    ("service", "topic", "partition", "offset", "digest"),
+)
+
+TABLES: Final = (TICKS, AGGREGATES, CANDLES, LATE, GAPS, DEAD_LETTERS)
+"""In the order in which a transaction writes them: aggregates before the candles that may take them back."""
 BY_DAY: Final = (TICKS, AGGREGATES)
 RETENTION_DAYS: Final = {TICKS.name: 7, AGGREGATES.name: 90}
+ROW_RETENTION: Final = {LATE.name: ("time", 90), DEAD_LETTERS.name: ("noticed_at", 30)}
+"""Small tables, of which old rows are deleted: table -> (column, days)."""
+
+EMPTY_AGGREGATES: Final = sql.SQL(
+    "DELETE FROM {aggregates} AS a USING {incoming} AS i JOIN {candles} AS c USING (symbol, interval, hours, start) "
+    "WHERE i.interval = '500ms' AND i.hours = 'all' AND c.market = 'stocks' AND c.ratio_tick_count IS NULL "
+    "AND a.symbol = c.symbol AND a.time = c.start AND a.revision < c.revision"
+).format(aggregates=sql.Identifier(AGGREGATES.name), incoming=CANDLES.incoming, candles=sql.Identifier(CANDLES.name))
+"""After candles were merged: an aggregate goes whose candle's newest revision has no ratio (all were cancelled).
+
+It looks at the candles that stand, for revisions of one candle come on two topics, in any order: live and rebuilt."""

@@ -25,6 +25,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from marketdata.records import Candle, PriceBlock, Ratio, RatioBlock, encode
 from marketdata.topics import Topics
+from services.sink.intake import Intake
+from services.sink.settings import SinkSettings
 
 BASE_US = 1_514_903_400_000_000  # 2018-01-02 14:30 UTC
 PARTITIONS = 2
@@ -194,8 +196,10 @@ class Bench:
     def ends(self) -> dict[tuple[str, int], int]:
         """The end of every partition the sink reads."""
         consumer = Consumer({"bootstrap.servers": self.kafka, "group.id": "test-ends"})
-        names = [self.topics.ratios, *(self.topics.candles(m, i) for m in ("stocks", "crypto") for i in INTERVALS)]
-        places = [(name, p) for name in names for p in range(PARTITIONS)]
+        read = set(Intake(SinkSettings(namespace=self.topics.namespace, intervals=INTERVALS), lambda: 0).topics)
+        specs = [spec for spec in self.topics.specs(PARTITIONS, INTERVALS) if spec.name in read]
+        assert len(specs) == len(read)
+        places = [(spec.name, p) for spec in specs for p in range(spec.partitions)]
         ends = {place: consumer.get_watermark_offsets(TopicPartition(*place), timeout=10)[1] for place in places}
         consumer.close()
         return ends
@@ -209,10 +213,19 @@ class Bench:
         """Until every stored position is the end of its partition."""
         self.producer.flush(30)
         ends = self.ends()
+
+        def settled() -> bool:
+            nonlocal ends
+            positions = self.positions()
+            if any(positions.get(place, -1) < end for place, end in ends.items()):
+                return False
+            ends = self.ends()  # they grow: the sink also reads the letters that it writes
+            return positions == ends
+
         try:
-            eventually(lambda: self.positions() == ends, "positions at the ends")
+            eventually(settled, "positions at the ends")
         except AssertionError:
-            raise AssertionError(f"{self.positions()}\nnot at {ends}\n{self.autopsy()[-12_000:]}") from None
+            raise AssertionError(f"{self.positions()}\nnot at {self.ends()}\n{self.autopsy()[-12_000:]}") from None
 
     def autopsy(self) -> str:
         """Ends the sinks that still run, so that their logs also say where each thread stood."""

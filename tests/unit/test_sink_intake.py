@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -11,14 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketdata.records import Candle, PriceBlock, Ratio, RatioBlock, encode
-from services.sink.batch import Intake
+from marketdata.records import Candle, DeadLetter, Gap, LateTrade, PriceBlock, Ratio, RatioBlock, encode
+from services.sink.intake import Intake
 from services.sink.migrate import read_migrations
 from services.sink.partitions import partition_name
 from services.sink.positions import Move, Position
 from services.sink.rows import candle_line, tick_line
 from services.sink.settings import SinkSettings
-from services.sink.tables import AGGREGATES, CANDLES, TABLES, TICKS
+from services.sink.tables import AGGREGATES, CANDLES, DEAD_LETTERS, GAPS, LATE, TABLES, TICKS
+from streaming.deadletters import MostlyUnreadableError
 from tests.unit.test_sink_copytext import read_line
 
 TS = 1_514_903_400_000_000
@@ -34,6 +35,10 @@ CANDLE = Candle(
     price=PriceBlock(open=None, high=None, low=None, close=None, avg=None, vwap=None, volume=3.0, tick_count=0,
                      trade_count=1),
 )  # fmt: skip
+LATE_TRADE = LateTrade(
+    symbol="MARA", ts=TS, received_ts=TS + 5, price=1.5, size=2.0, exchange=4, id="x", reason="past_horizon",
+    src=(0, 1, 0), correction=12,
+)  # fmt: skip
 BLOCK = RatioBlock(open=0.1, high=0.1, low=0.1, close=0.1, avg=0.1, twap=0.1, tick_count=1)
 
 
@@ -45,6 +50,7 @@ class Message:
     body: bytes | None
     kind: bytes | None = b"ratio"
     name: str = "ratios"
+    more: list[tuple[str, bytes]] = field(default_factory=list)
 
     def topic(self) -> str:
         return self.name
@@ -59,13 +65,17 @@ class Message:
         return self.body
 
     def headers(self) -> list[tuple[str, bytes]] | None:
-        return None if self.kind is None else [("kind", self.kind)]
+        return [("kind", self.kind), *self.more] if self.kind is not None else self.more or None
+
+
+SETTINGS = SinkSettings(namespace="", intervals=("500ms", "1m"))
+STOCKS, CRYPTO = "candles.stocks.500ms", "candles.crypto.500ms"
+REBUILT, LATE_STOCKS, RETRY = "candles.rebuilt.stocks", "trades.late.stocks", "sink.retry"
 
 
 def intake(next_offset: int = 0, src: Any = None) -> Intake:
-    topics = {"candles": ("stocks", "500ms"), "crypto": ("crypto", "500ms")}
-    made = Intake("ratios", topics, lambda: TS)
-    made.place({(name, 0): Position(next_offset, src) for name in ("ratios", *topics)})
+    made = Intake(SETTINGS, lambda: TS)
+    made.place({(name, 0): Position(next_offset, src) for name in made.topics})
     return made
 
 
@@ -156,20 +166,114 @@ def test_aggregates_come_from_stocks_over_all_hours_with_a_ratio() -> None:
         with_(CANDLE, src=(0, 3, 0)),
         with_(CANDLE, ratio=BLOCK, src=(0, 4, 0), revision=1),
         with_(CANDLE, src=(0, 5, 0), revision=2),
-        name="candles",
+        name=STOCKS,
     )
-    send(made, with_(CANDLE, ratio=BLOCK), name="crypto")
+    send(made, with_(CANDLE, ratio=BLOCK), name=CRYPTO)
     lines = made.batch.tables
     assert (len(lines[AGGREGATES].fresh), len(lines[AGGREGATES].revised)) == (1, 1)
     assert (len(lines[CANDLES].fresh), len(lines[CANDLES].revised)) == (4, 2)
-    assert made.batch.emptied == [(TS, "MARA", 2)]
     assert made.batch.dead == []
 
 
 def test_a_candle_on_the_topic_of_another_interval_is_a_dead_letter() -> None:
     made = intake()
-    send(made, with_(CANDLE, interval="1m"), name="candles")
+    send(made, with_(CANDLE, interval="1m"), name=STOCKS)
     assert (made.batch.rows, len(made.batch.dead)) == (0, 1)
+
+
+def test_rebuilt_candles_of_every_interval_come_on_one_topic() -> None:
+    made = intake()
+    send(
+        made,
+        with_(CANDLE, ratio=BLOCK, revision=3, src=(0, TS, 0)),
+        with_(CANDLE, interval="1m", revision=1, src=(0, TS, 1)),
+        with_(CANDLE, interval="1m", revision=2, src=(0, TS, 1)),  # sent twice
+        name=REBUILT,
+    )
+    assert [len(made.batch.tables[t].revised) for t in (CANDLES, AGGREGATES)] == [2, 1]
+    assert made.seal().moves[REBUILT, 0] == Move(0, 3, (0, TS, 1))
+
+
+def test_late_trades_gaps_and_letters_fill_their_columns() -> None:
+    made = intake()
+    send(made, LATE_TRADE, with_(LATE_TRADE, src=(0, 1, 0)), name=LATE_STOCKS)
+    send(made, Gap(cluster="crypto", start=TS, end=None, status="open", epoch=1), name="feed.gaps")
+    send(
+        made,
+        DeadLetter(service="ratio", reason="a\0b", raw=b"\x00\\\xff", ts=TS, topic="t", partition=1, offset=2),
+        DeadLetter(service="ingest", reason="r", raw=b"", ts=TS),
+        name="ingest.dlq",
+    )
+    assert made.batch.dead == []
+    lines = made.batch.tables
+    late = [dict(zip(LATE.columns, read_line(line), strict=True)) for line in lines[LATE].fresh]
+    assert [(row["market"], row["correction"], row["reason"]) for row in late] == [("stocks", "12", "past_horizon")]
+    gap = dict(zip(GAPS.columns, read_line(lines[GAPS].revised[0]), strict=True))
+    assert (gap["cluster"], gap["end"], gap["status"], gap["trades"]) == ("crypto", None, "open", "0")
+    letters = [dict(zip(DEAD_LETTERS.columns, read_line(line), strict=True)) for line in lines[DEAD_LETTERS].fresh]
+    assert [(row["service"], row["topic"], row["partition"], row["offset"], row["raw"]) for row in letters] == [
+        ("ratio", "t", "1", "2", "\\x005cff"),
+        ("ingest", "ingest.dlq", "0", "1", "\\x"),
+    ]
+    assert letters[0]["reason"] == "a\ufffdb"
+
+
+def again(at: int, body: bytes, topic: str = "ratios", offset: bytes = b"7") -> Message:
+    more = [("topic", topic.encode()), ("partition", b"0"), ("offset", offset)]
+    return Message(at, body, b"ratio" if topic == "ratios" else None, RETRY, more)
+
+
+def test_a_record_sent_again_is_taken_whatever_src_came_before() -> None:
+    made = intake(src=(0, 100, 0))
+    made.take([again(0, encode(RATIO)), again(1, encode(CANDLE), STOCKS)])
+    assert [len(made.batch.tables[t].fresh) for t in (TICKS, CANDLES)] == [1, 1]
+    moves = made.seal().moves
+    assert moves[RETRY, 0] == Move(0, 2, (0, 100, 0))
+    assert ("ratios", 0) not in moves
+    send(made, with_(RATIO, src=(0, 100, 0)), with_(RATIO, src=(0, 101, 0)))
+    assert made.batch.rows == 1  # the filter is where it was
+
+
+def test_one_that_is_still_bad_is_told_by_its_first_place_and_never_stops_the_sink() -> None:
+    made = intake()
+    made.take([again(n, b"{", offset=b"%d" % (n + 7)) for n in range(1_100)])
+    assert [(d.topic, d.offset) for d in made.batch.dead[:2]] == [("ratios", 7), ("ratios", 8)]
+    made = intake()
+    made.take([
+        Message(0, encode(RATIO), b"ratio", RETRY),
+        again(1, encode(RATIO), "no.such"),
+        again(2, encode(RATIO), offset=b"x"),
+        again(3, encode(RATIO), RETRY),
+    ])  # fmt: skip
+    assert [(d.topic, d.offset) for d in made.batch.dead] == [(RETRY, 0), ("no.such", 7), (RETRY, 2), (RETRY, 7)]
+
+
+def test_a_topic_that_is_mostly_unreadable_ends_the_sink_naming_where() -> None:
+    made = intake()
+    send(made, *[with_(RATIO, src=(0, n, 0)) for n in range(800)])
+    half = [Message(800 + n, b"{" if n % 2 else encode(with_(RATIO, src=(0, 900 + n, 0)))) for n in range(2_000)]
+    made.take(half)  # a half is allowed
+    assert len(made.batch.dead) == 1_000
+    with pytest.raises(MostlyUnreadableError, match=r"ratios/0 cannot be read, offsets 1\d+ to 2800"):
+        made.take([Message(2_800, b"{")])
+
+
+def test_a_batch_is_full_by_rows_letters_or_bytes() -> None:
+    made = intake()
+    send(made, RATIO, b"no record")
+    assert made.batch.is_full(2)
+    assert not made.batch.is_full(3)
+    for n in range(2, 260):
+        made.take([Message(n, b"x" * 300_000, b"ratio")])
+    assert made.batch.is_full(100_000)
+    assert len(made.batch.dead[-1].raw) == 256 * 1024
+    assert "of 300000 bytes" in made.batch.dead[-1].reason
+
+
+def test_odd_headers_are_no_crash() -> None:
+    made = intake()
+    made.take([Message(0, encode(RATIO), None, more=[("kind", None)])])  # type: ignore[list-item]
+    assert made.seal().moves == {("ratios", 0): Move(0, 1, None)}
 
 
 def test_steps_of_consecutive_batches_join() -> None:
@@ -179,7 +283,7 @@ def test_steps_of_consecutive_batches_join() -> None:
     send(made, with_(RATIO, src=(0, 2, 0)), with_(RATIO, src=(0, 3, 0)))
     assert first == {("ratios", 0): Move(7, 8, (0, 1, 0))}
     assert made.seal().moves == {("ratios", 0): Move(8, 10, (0, 3, 0))}
-    assert made.seal(every=True).moves["candles", 0] == Move(7, 7, None)
+    assert made.seal(every=True).moves[STOCKS, 0] == Move(7, 7, None)
 
 
 def test_a_jump_is_doubted_once_and_then_believed() -> None:

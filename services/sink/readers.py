@@ -1,0 +1,131 @@
+"""What each topic's records become: rows of one table or of two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from marketdata.records import Candle, Clock, DeadLetter, Gap, LateTrade, Ratio, RatioBlock, Reference, Src, Trade
+from marketdata.topics import MARKETS, SERVICES
+from marketdata.units import DAY_US
+from services.sink import rows
+from services.sink.batch import Batch
+from services.sink.settings import SinkSettings
+from services.sink.tables import AGGREGATES, CANDLES, DEAD_LETTERS, GAPS, LATE, TICKS
+from streaming.reader import SrcFilter
+
+NOT_TRADES: Final = frozenset({10, 11, 12})  # correction records: no tick of their own
+
+
+class Whence(NamedTuple):
+    """Where a record stood; of one that is sent again, where it stood at first."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+Reader = Callable[[Any, Whence, SrcFilter | None, Batch], None]
+
+
+class Readers:
+    """One reader a topic. None in place of the filter: a record sent again, to be taken whatever came before it."""
+
+    def __init__(self, settings: SinkSettings) -> None:
+        topics = settings.topics
+        self._candles = settings.candle_topics
+        self._markets = {topics.late(m): m for m in MARKETS} | {topics.rebuilt(m): m for m in MARKETS}
+        self._ratio = msgspec.json.Decoder(Ratio)
+        self._any_ratio = msgspec.json.Decoder(Ratio | Clock | Reference | Trade)
+        self._candle = msgspec.json.Decoder(Candle)
+        self._late = msgspec.json.Decoder(LateTrade)
+        self._gap = msgspec.json.Decoder(Gap)
+        self._letter = msgspec.json.Decoder(DeadLetter)
+        self._by_topic: dict[str, Reader] = {
+            topics.ratios: self._take_ratio,
+            **dict.fromkeys(self._candles, self._take_candle),
+            **{topics.rebuilt(m): self._take_rebuilt for m in MARKETS},
+            **{topics.late(m): self._take_late for m in MARKETS},
+            topics.gaps: self._take_gap,
+            **{topics.dead_letters(service): self._take_letter for service in SERVICES},
+        }
+
+    @property
+    def topics(self) -> list[str]:
+        """The topics that have a reader."""
+        return list(self._by_topic)
+
+    def read(self, message: Any, whence: Whence, seen: SrcFilter | None, batch: Batch) -> None:
+        """Put the record's rows into ``batch``.
+
+        Raises:
+            ValueError: it cannot be read, or fits no row.
+            RecursionError: it is nested without end.
+        """
+        reader = self._by_topic.get(whence.topic)
+        if reader is None:
+            raise rows.BadRowError(f"no topic of the sink: {whence.topic[:200]!r}")
+        reader(message, whence, seen, batch)
+
+    def _take_ratio(self, message: Any, whence: Whence, seen: SrcFilter | None, batch: Batch) -> None:
+        kind = _kind(message)
+        if kind is not None and kind != b"ratio":
+            return  # clocks and BTC copies, most of the records: not worth decoding
+        record = (self._any_ratio if kind is None else self._ratio).decode(message.value() or b"")
+        if type(record) is not Ratio or not _new(seen, whence, record.src):
+            return
+        if record.correction not in NOT_TRADES:
+            batch.add(TICKS, rows.tick_line(record), record.revision, record.timestamp_out)
+            batch.days.add((TICKS.name, record.ts // DAY_US))
+
+    def _take_candle(self, message: Any, whence: Whence, seen: SrcFilter | None, batch: Batch) -> None:
+        candle = self._candle.decode(message.value() or b"")
+        market, interval = self._candles[whence.topic]
+        if candle.interval != interval:
+            raise rows.BadRowError(f"interval {candle.interval} on the topic of {interval}")
+        if _new(seen, whence, candle.src):
+            _add_candle(candle, market, batch)
+
+    def _take_rebuilt(self, message: Any, whence: Whence, seen: SrcFilter | None, batch: Batch) -> None:
+        candle = self._candle.decode(message.value() or b"")
+        if _new(seen, whence, candle.src):
+            _add_candle(candle, self._markets[whence.topic], batch)
+
+    def _take_late(self, message: Any, whence: Whence, seen: SrcFilter | None, batch: Batch) -> None:
+        trade = self._late.decode(message.value() or b"")
+        if _new(seen, whence, trade.src):
+            batch.add(LATE, rows.late_line(trade, self._markets[whence.topic]))
+
+    def _take_gap(self, message: Any, whence: Whence, _seen: SrcFilter | None, batch: Batch) -> None:
+        gap = self._gap.decode(message.value() or b"")
+        batch.add(GAPS, rows.gap_line(gap, whence.offset), revision=1)  # told again with each status
+
+    def _take_letter(self, message: Any, whence: Whence, _seen: SrcFilter | None, batch: Batch) -> None:
+        letter = self._letter.decode(message.value() or b"")
+        batch.add(DEAD_LETTERS, rows.letter_line(letter, *whence))
+
+
+def _add_candle(candle: Candle, market: str, batch: Batch) -> None:
+    line = rows.candle_line(candle, market)
+    if candle.interval == "500ms" and market == "stocks" and candle.hours == "all" and candle.ratio is not None:
+        _add_aggregate(candle, candle.ratio, batch)
+    batch.add(CANDLES, line, candle.revision, candle.timestamp_out)
+
+
+def _add_aggregate(candle: Candle, ratio: RatioBlock, batch: Batch) -> None:
+    batch.add(AGGREGATES, rows.aggregate_line(candle, ratio), candle.revision, candle.timestamp_out)
+    batch.days.add((AGGREGATES.name, candle.timestamp_in // DAY_US))
+
+
+def _new(seen: SrcFilter | None, whence: Whence, src: Src) -> bool:
+    rows.check_src(src)  # before the filter: one absurd src would make it drop all that follows
+    return seen is None or seen.accept(whence.topic, whence.partition, src)
+
+
+def _kind(message: Any) -> bytes | None:
+    for name, value in message.headers() or ():
+        if name == "kind":
+            return bytes(value or b"")
+    return None
