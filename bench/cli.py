@@ -17,6 +17,7 @@ from bench.context import PARTITIONS, SYMBOLS, Bench, BenchError, Choices, say, 
 from bench.endtoend import measure_end_to_end
 from bench.kafka import Broker
 from bench.latency import measure_latency
+from bench.recovery import measure_recovery
 from bench.report import table
 from bench.stages import STAGES, measure_stages
 from bench.stats import TooShortError
@@ -64,6 +65,27 @@ def stages(  # noqa: PLR0917 - typer reads the options from the parameters
     except (BenchError, NativeError, TooShortError, KafkaException, OperationalError, OSError) as error:
         fail(str(error))
     print(json.dumps(report, indent=2) if as_json else table(report))
+
+
+@app.command()
+def recovery(
+    symbols: Annotated[int, typer.Option(min=1, help="whose state is restored")] = 10_000,
+    rates: Annotated[str, typer.Option(help="trades a second; each is a run of its own")] = "500,5000",
+) -> None:
+    """Seconds from a kill -9 of the aggregator to its next candles (JSON), the session time-out included.
+
+    15 minutes of ratios are written first, so that the whole revision horizon must be read again.
+    """
+    load = machine.load_before()
+    configure_logs("bench", "WARNING")
+    try:
+        with temporary_directory() as directory, servers_of(directory) as (servers, own):
+            where = Bench(servers, Broker(servers.bootstrap, PARTITIONS), directory, Choices(), "bench.")
+            head = machine.circumstances(load, servers.dsn, own)
+            runs = [measure_recovery(where, symbols, rate) for rate in _rates(rates)]
+    except (BenchError, NativeError, KafkaException, OperationalError, OSError) as error:
+        fail(str(error))
+    print(json.dumps(head | {"void": machine.load_reasons(load), "results": runs}, indent=2))
 
 
 @app.command()

@@ -57,9 +57,9 @@ class Bench:
         return Topics(self.namespace)
 
     def specs(self, *names: str) -> list[TopicSpec]:
-        """The topics of these names, or all of them, as the product creates them."""
+        """The topics of these names and the internal ones, or all of them, as the product creates them."""
         specs = self.topics.specs(PARTITIONS, DEFAULT_INTERVALS)
-        return [spec for spec in specs if not names or spec.name in names]
+        return [spec for spec in specs if not names or not spec.public or spec.name in names]
 
 
 def say(text: str) -> None:

@@ -11,8 +11,8 @@ Trades inside the revision horizon are never stored: after a restart they are re
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
 from marketdata.bar import Bar, Tick, bar_of, roll_up
@@ -27,7 +27,7 @@ from marketdata.candle_state import (
     unpack_bar,
 )
 from marketdata.intervals import Interval
-from marketdata.order import id_key
+from marketdata.order import IdKey, id_key
 from marketdata.units import SECOND_US, floor_to
 
 K = TypeVar("K")
@@ -48,16 +48,28 @@ class Closed(NamedTuple):
     late_received_ts: int | None
 
 
-class _Bucket:
-    """A span of one symbol: its trades (base level) or the bars of its parts, by their start.
+class _Trades:
+    """The trades of one base bucket. ``born`` is the clock that had been reached when the first of them came."""
 
-    ``known``: a longer bucket that held something before the restart.
+    __slots__ = ("born", "has_ratio", "late_received_ts", "revision", "ticks")
+
+    def __init__(self, born: int) -> None:
+        self.born = born
+        self.ticks: list[Tick] = []
+        self.revision = -1
+        self.has_ratio = False
+        self.late_received_ts: int | None = None
+
+
+class _Bucket:
+    """A longer span of one symbol: the bars of its parts, by their start.
+
+    ``known``: it held something when it was made, so it was published if its time is over.
     """
 
-    __slots__ = ("has_ratio", "known", "late_received_ts", "parts", "revision", "ticks")
+    __slots__ = ("has_ratio", "known", "late_received_ts", "parts", "revision")
 
     def __init__(self) -> None:
-        self.ticks: list[Tick] = []
         self.parts: dict[int, Bar] = {}
         self.revision = -1
         self.has_ratio = False
@@ -65,13 +77,11 @@ class _Bucket:
         self.late_received_ts: int | None = None
 
 
-_Buckets = dict[int, dict[str, _Bucket]]
-
-
 class CandleEngine:
     """The buckets of one partition. ``levels`` from marketdata.intervals; ``horizon_us`` the revision horizon.
 
-    ``oldest``: trades with an event time before it are gone, their bars stand in longer buckets.
+    Kept are the trades of the horizon, and of the longer buckets only those that are not over, or that began before
+    ``oldest``: trades with an event time before that are gone. Any other is made from the trades when it is needed.
     """
 
     def __init__(self, levels: tuple[Interval, ...], horizon_us: int) -> None:
@@ -80,15 +90,15 @@ class CandleEngine:
         self._base = levels[0].length
         self._prune_step = self._base * -(-_PRUNE_EVERY_US // self._base)
         self._children = {up: below for below, level in enumerate(levels) for up in level.parents}
-        self._buckets: list[_Buckets] = [{} for _ in levels]
-        self._open: dict[tuple[int, int], dict[str, _Bucket]] = {}
+        self._trades: dict[int, dict[str, _Trades]] = {}
+        self._starts: dict[str, list[int]] = {}  # of each symbol's base buckets, ascending
+        self._buckets: list[dict[int, dict[str, _Bucket]]] = [{} for _ in levels]  # none at the base
+        self._open: dict[tuple[int, int], dict[str, _Trades | _Bucket]] = {}
         self._due: list[tuple[int, int]] = []
         self._revised: dict[str, dict[tuple[int, int], int]] = {}
         self._cancels: dict[str, dict[int, CancelState]] = {}
         self._changed: set[str] = set()
         self._refilling = False
-        self._restored_clock = 0
-        self._read_again: dict[str, list[int]] = {}  # the base buckets of each symbol at the restart
         self.clock = 0
         self.oldest = 0
 
@@ -100,11 +110,16 @@ class CandleEngine:
         if ts < self.oldest:
             return True  # read again after a restart: its bar is in the symbol's state
         start = ts - ts % self._base
-        bucket = self._bucket(0, start, symbol)
-        bucket.ticks.append(tick)
+        symbols = self._trades.get(start)
+        if symbols is None:
+            symbols = self._trades[start] = {}
+        trades = symbols.get(symbol)
+        if trades is None:
+            trades = symbols[symbol] = self._begin(symbol, start)
+        trades.ticks.append(tick)
         if tick.ratio is not None:
-            bucket.has_ratio = True
-        self._reopen(0, start, symbol, bucket, received_ts)
+            trades.has_ratio = True
+        self._reopen(0, start, symbol, trades, received_ts)
         return True
 
     def revise(self, symbol: str, tick: Tick, received_ts: int) -> bool:
@@ -112,12 +127,12 @@ class CandleEngine:
         if tick.ts < self.clock - self._horizon:
             return False
         start = floor_to(tick.ts, self._base)
-        bucket = self._buckets[0].get(start, {}).get(symbol)
-        for i, old in enumerate(bucket.ticks if bucket else ()):
-            if bucket is not None and old[:5] == tick[:5]:
-                bucket.ticks[i] = tick
-                bucket.has_ratio |= tick.ratio is not None
-                self._reopen(0, start, symbol, bucket, received_ts)
+        trades = self._trades.get(start, {}).get(symbol)
+        for i, old in enumerate(trades.ticks if trades else ()):
+            if trades is not None and old[:5] == tick[:5]:
+                trades.ticks[i] = tick
+                trades.has_ratio |= tick.ratio is not None
+                self._reopen(0, start, symbol, trades, received_ts)
                 return True
         return False
 
@@ -130,12 +145,12 @@ class CandleEngine:
         found = self._recall(symbol, offset) if self._refilling else self._find(symbol, record, id_key(trade_id))
         if found is None:
             return False
-        start, bucket, tick = found
-        bucket.ticks.remove(tick)
+        start, trades, tick = found
+        trades.ticks.remove(tick)
         if not self._refilling:
             self._cancels.setdefault(symbol, {})[offset] = pack_cancel(offset, tick[:5])
             self._changed.add(symbol)
-        self._reopen(0, start, symbol, bucket, received_ts)
+        self._reopen(0, start, symbol, trades, received_ts)
         return True
 
     def advance(self, clock: int) -> Iterator[Closed]:
@@ -165,6 +180,15 @@ class CandleEngine:
 
     # --- buckets ---------------------------------------------------------------------------------------------------
 
+    def _begin(self, symbol: str, start: int) -> _Trades:
+        """A new base bucket; one that is read again was there before all that comes."""
+        starts = self._starts.setdefault(symbol, [])
+        if starts and start < starts[-1]:
+            insort(starts, start)
+        else:
+            starts.append(start)
+        return _Trades(0 if self._refilling else self.clock)
+
     def _bucket(self, level: int, start: int, symbol: str) -> _Bucket:
         starts = self._buckets[level]
         symbols = starts.get(start)
@@ -173,11 +197,43 @@ class CandleEngine:
         bucket = symbols.get(symbol)
         if bucket is None:
             bucket = symbols[symbol] = _Bucket()
-            if start < self._restored_clock and level and symbol in self._read_again:
-                self._remake(level, start, symbol, bucket)
+            self._add_parts(level, start, symbol, bucket)
+            bucket.known = bool(bucket.parts)
+            if bucket.known and start + self._levels[level].length <= self.clock:
+                bucket.revision = self._revised.get(symbol, {}).get((level, start), 0)
         return bucket
 
-    def _reopen(self, level: int, start: int, symbol: str, bucket: _Bucket, received_ts: int | None) -> None:
+    def _add_parts(self, level: int, start: int, symbol: str, bucket: _Bucket) -> None:
+        """The parts that were over at the last clock, from trades, or from the part that began before them."""
+        child = self._children[level]
+        step = self._levels[child].length
+        end = min(start + self._levels[level].length, floor_to(self.clock, step))
+        for part in self._parts_with_trades(symbol, max(start, floor_to(self.oldest, step)), end, step):
+            kept = self._buckets[child].get(part, {}).get(symbol) if child and part < self.oldest else None
+            if kept is not None and kept.known:
+                bucket.parts[part] = roll_up(kept.parts[s] for s in sorted(kept.parts))
+                bucket.has_ratio |= kept.has_ratio
+            elif held := self._held(symbol, part, part + step):
+                bucket.parts[part] = bar_of([tick for trades in held for tick in trades.ticks])
+                bucket.has_ratio |= any(trades.has_ratio for trades in held)
+
+    def _parts_with_trades(self, symbol: str, start: int, end: int, step: int) -> list[int]:
+        """The parts of a span that can hold something: those with trades, and the one that began before them."""
+        starts = self._starts.get(symbol, [])
+        found = {floor_to(s, step) for s in starts[bisect_left(starts, start) : bisect_left(starts, end)]}
+        if start < min(self.oldest, end):
+            found.add(start)
+        return sorted(found)
+
+    def _held(self, symbol: str, start: int, end: int) -> list[_Trades]:
+        """The base buckets of a span that were published by the last clock."""
+        starts = self._starts.get(symbol, [])
+        found = [self._trades[s][symbol] for s in starts[bisect_left(starts, start) : bisect_left(starts, end)]]
+        return [trades for trades in found if trades.born < self.clock]
+
+    def _reopen(
+        self, level: int, start: int, symbol: str, bucket: _Trades | _Bucket, received_ts: int | None
+    ) -> None:
         """Have the next clock that passes the bucket's end publish it."""
         if self._refilling:
             return
@@ -190,9 +246,14 @@ class CandleEngine:
             heapq.heappush(self._due, key)
         opened[symbol] = bucket
 
-    def _close(self, level: int, symbol: str, start: int, end: int, bucket: _Bucket) -> Closed:
-        parts = bucket.parts
-        bar = bar_of(bucket.ticks) if level == 0 else roll_up(parts[part] for part in sorted(parts))
+    def _close(self, level: int, symbol: str, start: int, end: int, bucket: _Trades | _Bucket) -> Closed:
+        if isinstance(bucket, _Trades):
+            bar = bar_of(bucket.ticks)
+        else:
+            bar = roll_up(bucket.parts[part] for part in sorted(bucket.parts))
+            bucket.known = True
+            if start >= self.oldest:
+                del self._buckets[level][start][symbol]
         bucket.revision += 1
         if bucket.revision:
             self._revised.setdefault(symbol, {})[level, start] = bucket.revision
@@ -206,35 +267,46 @@ class CandleEngine:
             self._reopen(up, parent_start, symbol, parent, late)
         return Closed(level, symbol, start, end, bucket.revision, bar, bucket.has_ratio, late)
 
-    def _find(self, symbol: str, record: Tick, key: tuple[int, int, bytes]) -> tuple[int, _Bucket, Tick] | None:
-        by_value: tuple[int, _Bucket, Tick] | None = None
-        for start in sorted(self._buckets[0], reverse=True):
-            bucket = self._buckets[0][start].get(symbol)
-            for tick in sorted(bucket.ticks, reverse=True) if bucket else ():
-                if bucket is None or tick.exchange != record.exchange or tick.ts < self.clock - self._horizon:
+    def _find(self, symbol: str, record: Tick, key: IdKey) -> tuple[int, _Trades, Tick] | None:
+        by_value: tuple[int, _Trades, Tick] | None = None
+        for start in reversed(self._starts.get(symbol, [])):
+            trades = self._trades[start][symbol]
+            for tick in sorted(trades.ticks, reverse=True):
+                if tick.exchange != record.exchange or tick.ts < self.clock - self._horizon:
                     continue
                 if tick.id_key == key and tick.trf == record.trf:
-                    return start, bucket, tick
+                    return start, trades, tick
                 same = tick.price == record.price and tick.size == record.size and tick[:5] <= record[:5]
                 if same and by_value is None:
-                    by_value = (start, bucket, tick)
+                    by_value = (start, trades, tick)
         return by_value
 
     def _prune(self, oldest: int) -> None:
-        """Forget the buckets that no trade within the horizon can reach any more."""
-        leaving = sorted(start for start in self._buckets[0] if start < oldest)
-        if leaving and leaving[0] < self._restored_clock:
-            self._keep_longer(leaving, oldest)
-        if oldest >= self._restored_clock:
-            self._read_again.clear()
-        for start in leaving:
-            self._changed.update(self._buckets[0].pop(start))
-        for level, starts in zip(self._levels[1:], self._buckets[1:], strict=True):
-            for start in [s for s in starts if s + level.length <= oldest]:
-                self._changed.update(starts.pop(start))  # what it was part of must be stored with it
+        """Forget the trades that no record within the horizon can reach any more, and the buckets that end before."""
+        leaving = {start: symbols for start, symbols in self._trades.items() if start < oldest}
+        self._keep_longer(leaving, oldest)
+        for start, symbols in leaving.items():
+            self._changed.update(symbols)
+            del self._trades[start]
+        for symbol in {symbol for symbols in leaving.values() for symbol in symbols}:
+            starts = self._starts[symbol]
+            del starts[: bisect_left(starts, oldest)]
+            if not starts:
+                del self._starts[symbol]
+        for level, starts_of in zip(self._levels[1:], self._buckets[1:], strict=True):
+            for start in [s for s in starts_of if s + level.length <= oldest]:
+                self._changed.update(starts_of.pop(start))  # what it was part of must be stored with it
         self.oldest = oldest
         _forget(self._revised, lambda key, _: key[1] + self._levels[key[0]].length <= oldest)
         _forget(self._cancels, lambda _, cancel: cancel.ts < oldest)
+
+    def _keep_longer(self, leaving: Mapping[int, Iterable[str]], oldest: int) -> None:
+        """Before trades go: make those longer buckets they are in that later trades may still change."""
+        for level in range(1, len(self._levels)):
+            start = floor_to(oldest, self._levels[level].length)
+            if start < oldest:
+                for symbol in sorted({s for left, symbols in leaving.items() if left >= start for s in symbols}):
+                    self._bucket(level, start, symbol)
 
     # --- snapshots -------------------------------------------------------------------------------------------------
 
@@ -259,15 +331,13 @@ class CandleEngine:
     def restored(self) -> None:
         """The trades are read again, up to the clock record after which the states were captured."""
         self._refilling = False
-        self._restored_clock = self.clock
-        for start, symbols in sorted(self._buckets[0].items()):
+        for start, symbols in self._trades.items():
             closed = start + self._base <= self.clock
-            for symbol, bucket in symbols.items():
-                self._read_again.setdefault(symbol, []).append(start)
+            for symbol, trades in symbols.items():
                 if closed:
-                    bucket.revision = self._revised.get(symbol, {}).get((0, start), 0)
+                    trades.revision = self._revised.get(symbol, {}).get((0, start), 0)
                 else:
-                    self._reopen(0, start, symbol, bucket, None)
+                    self._reopen(0, start, symbol, trades, None)
         for level in range(1, len(self._levels)):
             self._restore_level(level)
 
@@ -282,10 +352,11 @@ class CandleEngine:
                     (s, pack_bar(bar)) for s, bar in sorted(bucket.parts.items()) if s + child <= self.oldest
                 )
                 buckets.append(BucketState(level.name, start, bucket.revision, bucket.has_ratio, parts))
+        stored = {(bucket.level, bucket.start) for bucket in buckets}
         revised = tuple(
             RevisedState(self._levels[i].name, start, revision)
             for (i, start), revision in sorted(self._revised.get(symbol, {}).items())
-            if start >= self.oldest
+            if (self._levels[i].name, start) not in stored
         )
         cancels = tuple(self._cancels.get(symbol, {}).values())
         return SymbolState(tuple(buckets), revised, cancels) if buckets or revised or cancels else None
@@ -295,7 +366,7 @@ class CandleEngine:
             level = index.get(stored.level)
             if level is None or stored.start + self._levels[level].length <= self.oldest:
                 continue
-            bucket = self._bucket(level, stored.start, symbol)
+            bucket = self._buckets[level].setdefault(stored.start, {})[symbol] = _Bucket()
             bucket.revision, bucket.has_ratio = stored.revision, stored.has_ratio
             bucket.parts = {start: unpack_bar(bar) for start, bar in stored.parts}
             bucket.known = True
@@ -309,57 +380,21 @@ class CandleEngine:
                 bucket.revision = max(bucket.revision, 0 if start + length <= self.clock else -1)
         current = floor_to(self.clock, length)
         ended = floor_to(self.clock, self._levels[self._children[level]].length)
-        found = {s for start, some in self._buckets[0].items() if current <= start < ended for s in some}
+        found = {s for start, some in self._trades.items() if current <= start < ended for s in some}
         found.update(s for s, bucket in self._buckets[level].get(current, {}).items() if bucket.parts)
         for symbol in sorted(found):
             self._reopen(level, current, symbol, self._bucket(level, current, symbol), None)
 
-    def _remake(self, level: int, start: int, symbol: str, bucket: _Bucket) -> None:
-        """Give a bucket that was there before the restart its parts and its revision again."""
-        self._add_parts(level, start, symbol, bucket)
-        bucket.known = bool(bucket.parts)
-        if bucket.known and start + self._levels[level].length <= self._restored_clock:
-            bucket.revision = self._revised.get(symbol, {}).get((level, start), 0)
-
-    def _add_parts(self, level: int, start: int, symbol: str, bucket: _Bucket) -> None:
-        """The parts that had ended at the restart, from trades, or from the stored part that began before them."""
-        child = self._children[level]
-        step = self._levels[child].length
-        end = min(start + self._levels[level].length, floor_to(self._restored_clock, step))
-        for part in range(max(start, floor_to(self.oldest, step)), end, step):
-            stored = self._buckets[child].get(part, {}).get(symbol) if child and part < self.oldest else None
-            if stored is not None and stored.known:
-                bucket.parts[part] = roll_up(stored.parts[s] for s in sorted(stored.parts))
-                bucket.has_ratio |= stored.has_ratio
-                continue
-            if held := self._held(symbol, part, part + step):
-                bucket.parts[part] = bar_of([tick for b in held for tick in b.ticks])
-                bucket.has_ratio |= any(b.has_ratio for b in held)
-
-    def _held(self, symbol: str, start: int, end: int) -> list[_Bucket]:
-        """The base buckets of a span that were there at the restart."""
-        starts = self._read_again.get(symbol, [])
-        return [self._buckets[0][s][symbol] for s in starts[bisect_left(starts, start) : bisect_left(starts, end)]]
-
-    def _keep_longer(self, leaving: list[int], oldest: int) -> None:
-        """Before trades go that were read again: make the longer buckets they are in, which have not been needed."""
-        for level in range(1, len(self._levels)):
-            length = self._levels[level].length
-            start = floor_to(oldest, length)
-            if start < min(oldest, self._restored_clock):
-                for symbol in {s for left in leaving if left >= start for s in self._buckets[0][left]}:
-                    self._bucket(level, start, symbol)
-
-    def _recall(self, symbol: str, offset: int) -> tuple[int, _Bucket, Tick] | None:
+    def _recall(self, symbol: str, offset: int) -> tuple[int, _Trades, Tick] | None:
         """The trade that the cancel at ``offset`` took out when it was first read."""
         cancel = self._cancels.get(symbol, {}).get(offset)
         if cancel is None:
             return None
         start = floor_to(cancel.ts, self._base)
-        bucket = self._buckets[0].get(start, {}).get(symbol)
-        for tick in bucket.ticks if bucket else ():
-            if bucket is not None and tick[:5] == cancel.key:
-                return start, bucket, tick
+        trades = self._trades.get(start, {}).get(symbol)
+        for tick in trades.ticks if trades else ():
+            if trades is not None and tick[:5] == cancel.key:
+                return start, trades, tick
         return None
 
 
