@@ -49,7 +49,7 @@ class Closed(NamedTuple):
 
 
 class _Trades:
-    """The trades of one base bucket. ``born`` is the clock that had been reached when the first of them came."""
+    """The trades of one base bucket. ``born`` counts the advances of the clock before the first of them came."""
 
     __slots__ = ("born", "has_ratio", "late_received_ts", "revision", "ticks")
 
@@ -99,6 +99,7 @@ class CandleEngine:
         self._cancels: dict[str, dict[int, CancelState]] = {}
         self._changed: set[str] = set()
         self._refilling = False
+        self._advances = 0
         self.clock = 0
         self.oldest = 0
 
@@ -167,6 +168,7 @@ class CandleEngine:
             for symbol in sorted(opened):
                 yield self._close(level, symbol, start, end, opened[symbol])
         self.clock = clock
+        self._advances += 1
         oldest = floor_to(max(clock - self._horizon, 0), self._prune_step)
         if oldest > self.oldest:
             self._prune(oldest)
@@ -187,7 +189,7 @@ class CandleEngine:
             insort(starts, start)
         else:
             starts.append(start)
-        return _Trades(0 if self._refilling else self.clock)
+        return _Trades(-1 if self._refilling else self._advances)
 
     def _bucket(self, level: int, start: int, symbol: str) -> _Bucket:
         starts = self._buckets[level]
@@ -229,7 +231,7 @@ class CandleEngine:
         """The base buckets of a span that were published by the last clock."""
         starts = self._starts.get(symbol, [])
         found = [self._trades[s][symbol] for s in starts[bisect_left(starts, start) : bisect_left(starts, end)]]
-        return [trades for trades in found if trades.born < self.clock]
+        return [trades for trades in found if trades.born < self._advances]
 
     def _reopen(
         self, level: int, start: int, symbol: str, bucket: _Trades | _Bucket, received_ts: int | None
