@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
@@ -17,6 +18,7 @@ from bench.context import PARTITIONS, SYMBOLS, Bench, BenchError, Choices, say, 
 from bench.endtoend import measure_end_to_end
 from bench.kafka import Broker
 from bench.latency import measure_latency
+from bench.memory import measure_memory
 from bench.recovery import measure_recovery
 from bench.report import table
 from bench.stages import STAGES, measure_stages
@@ -76,16 +78,32 @@ def recovery(
 
     15 minutes of ratios are written first, so that the whole revision horizon must be read again.
     """
+    found = _rates(rates)
+    _print_measured(lambda where: [measure_recovery(where, symbols, rate) for rate in found])
+
+
+@app.command()
+def memory(
+    rate: Annotated[int, typer.Option(min=1, help="trades a second of the live feed")] = 5_000,
+    minutes: Annotated[int, typer.Option(min=3)] = 10,
+    horizon: Annotated[int, typer.Option(min=1, help="REVISION_HORIZON_S")] = 60,
+) -> None:
+    """Resident size of each service at minute 2 and at the end (JSON)."""
+    _print_measured(lambda where: measure_memory(where, rate, minutes, horizon))
+
+
+def _print_measured(measure: Callable[[Bench], Any]) -> None:
+    """Start servers, measure, and print the result with its circumstances."""
     load = machine.load_before()
     configure_logs("bench", "WARNING")
     try:
         with temporary_directory() as directory, servers_of(directory) as (servers, own):
             where = Bench(servers, Broker(servers.bootstrap, PARTITIONS), directory, Choices(), "bench.")
             head = machine.circumstances(load, servers.dsn, own)
-            runs = [measure_recovery(where, symbols, rate) for rate in _rates(rates)]
+            results = measure(where)
     except (BenchError, NativeError, KafkaException, OperationalError, OSError) as error:
         fail(str(error))
-    print(json.dumps(head | {"void": machine.load_reasons(load), "results": runs}, indent=2))
+    print(json.dumps(head | {"void": machine.load_reasons(load), "results": results}, indent=2))
 
 
 @app.command()

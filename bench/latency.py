@@ -74,7 +74,7 @@ def _pipeline(bench: Bench, rate: int) -> dict[str, Any]:
             service.wait_healthy()
         observer = stack.enter_context(Observer(bench, seen))
         rows = stack.enter_context(RowWatch(bench, schema, final))
-        services.append(_live_ingest(bench, rate, stack))
+        services.append(live_ingest(bench, rate, stack))
         _wait_for_candles(observer, final, services)
         window = Window.after(time.time_ns() // 1_000, DISCARD_S, bench.choices.seconds)
         _wait_past(window, observer, services, topics.ratios)
@@ -92,8 +92,8 @@ def _pipeline(bench: Bench, rate: int) -> dict[str, Any]:
     }
 
 
-def _live_ingest(bench: Bench, rate: int, stack: ExitStack) -> Service:
-    """The feed, then ingest on it."""
+def live_ingest(bench: Bench, rate: int, stack: ExitStack, **environment: str) -> Service:
+    """The feed, then ingest on it, with more of its settings in ``environment``."""
     ws, rest = choose_ports(None, None)
     options = {"symbol-count": SYMBOLS, "symbols": ",".join(DEFAULT_SYMBOLS), "seed": 1, "rate": rate,
                "burst": bench.choices.burst, "ws-port": ws, "rest-port": rest}  # fmt: skip
@@ -104,7 +104,7 @@ def _live_ingest(bench: Bench, rate: int, stack: ExitStack) -> Service:
     url = f"ws://127.0.0.1:{ws}"
     return stack.enter_context(
         running(bench, "ingest", DRY_RUN="true", SOURCE="feed", SYMBOLS=",".join(stocks),
-                STOCKS_URL=f"{url}/stocks", CRYPTO_URL=f"{url}/crypto", REST_URL=f"http://127.0.0.1:{rest}")
+                STOCKS_URL=f"{url}/stocks", CRYPTO_URL=f"{url}/crypto", REST_URL=f"http://127.0.0.1:{rest}", **environment)
     )  # fmt: skip
 
 
