@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from market.doctor.command import doctor
 from market.export import canonical_export
 from market.live import LiveView
 from market.native.pgbin import find_binaries
@@ -34,6 +35,7 @@ from marketdata.topics import Topics
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(dlq_app, name="dlq")
 app.command()(rebuild)
+app.command()(doctor)
 
 
 @app.command()
