@@ -104,7 +104,8 @@ def live_ingest(bench: Bench, rate: int, stack: ExitStack, **environment: str) -
     url = f"ws://127.0.0.1:{ws}"
     return stack.enter_context(
         running(bench, "ingest", DRY_RUN="true", SOURCE="feed", SYMBOLS=",".join(stocks),
-                STOCKS_URL=f"{url}/stocks", CRYPTO_URL=f"{url}/crypto", REST_URL=f"http://127.0.0.1:{rest}", **environment)
+                STOCKS_URL=f"{url}/stocks", CRYPTO_URL=f"{url}/crypto", REST_URL=f"http://127.0.0.1:{rest}",
+                **environment)
     )  # fmt: skip
 
 
