@@ -16,7 +16,7 @@ from marketdata.units import SECOND_US
 from services.ingest import metrics
 from services.ingest.hostclock import wall_us
 from services.ingest.overlap import Overlap
-from services.ingest.rest import RestClient, RestError
+from services.ingest.rest import LAST_TRY_S, RestClient, RestError
 from services.ingest.restmerge import Span, merged
 from services.ingest.writer import Writer
 
@@ -101,9 +101,10 @@ class Backfiller:
             await self.read(market, spans, deadline, overlap=overlap, last=last)
             missing = overlap.incomplete(lows, read_at)
             lows = {symbol: max(low, last.get(symbol, low) - REREAD_US) for symbol in missing}
-            if lows and time.monotonic() + wait > deadline:
+            left = deadline - time.monotonic() - LAST_TRY_S
+            if lows and left <= 0:
                 raise RestError(f"REST does not show yet what {len(lows)} symbols sent after the gap: {missing[:3]}")
-            await asyncio.sleep(wait if lows else 0)
+            await asyncio.sleep(min(wait, left) if lows else 0)
             wait = min(2 * wait, LAST_WAIT_S)
 
     async def read(

@@ -28,6 +28,8 @@ MAX_BODY: Final = 64 * 1024 * 1024
 MAX_PAGES: Final = 5_000
 CALLS_AT_ONCE: Final = 4
 FIRST_WAIT_S, LAST_WAIT_S = 0.2, 5.0
+LAST_TRY_S: Final = 0.4
+"""What a last try before the deadline is given."""
 TRADES: Final = "/v3/trades/"
 VENDOR_HOSTS: Final = frozenset({"api.massive.com", "api.polygon.io"})
 """The old and the new name of the same house: pages of one may point to the other."""
@@ -132,9 +134,10 @@ class RestClient:
                 return await self._once(path, deadline, urgent=urgent)
             except _TransientError as error:
                 metrics.REST_ERRORS.labels(error.reason).inc()
-                pause = _jitter.uniform(wait / 2, wait) if error.wait_s is None else error.wait_s
+                left = deadline - time.monotonic() - LAST_TRY_S
+                pause = min(_jitter.uniform(wait / 2, wait), left) if error.wait_s is None else error.wait_s
                 wait = min(2 * wait, LAST_WAIT_S)
-                if time.monotonic() + pause >= deadline:
+                if left <= 0 or pause > left:
                     raise RestError(str(error)) from None
                 await asyncio.sleep(pause)
 
