@@ -100,8 +100,8 @@ class LogFollower:
         """The greatest epoch in the log, None until it was read to the end once."""
         return self._end.epoch if self._ready.is_set() else None
 
-    def finish(self, timeout: float) -> LogEnd:
-        """Read to the ends as they are now and stop. Call it when no one else may write any more.
+    def finish(self, timeout: float, stopping: threading.Event) -> LogEnd | None:
+        """Read to the ends as they are now; None if told to stop. Call it when no one else may write any more.
 
         Raises:
             FollowError: the broker did not give all of it within ``timeout`` seconds.
@@ -112,6 +112,8 @@ class LogFollower:
         ends = _offsets(admin, self._places, OffsetSpec.latest())
         wanted = {place: offset for place, (offset, _) in ends.items()}
         while missing := [place for place, end in wanted.items() if self._next.get(place, 0) < end]:
+            if stopping.is_set():
+                return None
             if time.monotonic() > deadline:
                 raise FollowError(f"the broker did not give the ends of {sorted(missing)} within {timeout:.0f} s")
             time.sleep(0.005)
@@ -139,7 +141,7 @@ class LogFollower:
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",
                 "fetch.wait.max.ms": 50,
-                "log_level": 3,
+                "log_level": 2,
                 "queued.max.messages.kbytes": 16_384,  # a standby's memory is its identities, not a look ahead
             }
         )

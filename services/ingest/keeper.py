@@ -21,6 +21,10 @@ from streaming.fatal import die
 log = structlog.stdlib.get_logger()
 TURN_S: Final = 0.05
 START_S: Final = 30.0
+ASK_EVERY_S: Final = 0.5
+ANSWER_S: Final = 0.5
+WORD_LASTS_MS: Final = 2_000
+"""What Kafka has not taken after so long is not said any more."""
 CLAIM: Final = [("kind", b"claim")]
 WORD: Final = [("kind", b"lease")]
 _decode = msgspec.json.Decoder(Lease).decode
@@ -44,7 +48,7 @@ class LeaseKeeper:
         self._topic = topic
         self._known_epoch = known_epoch
         self._stall_s = stall_s
-        common = {"bootstrap.servers": bootstrap, "log_level": 3, "reconnect.backoff.max.ms": 500}
+        common = {"bootstrap.servers": bootstrap, "log_level": 2, "reconnect.backoff.max.ms": 500}
         self._consumer = Consumer(
             common
             | {
@@ -56,14 +60,15 @@ class LeaseKeeper:
             }
         )
         self._producer = Producer(
-            common | {"acks": "all", "linger.ms": 0, "max.in.flight": 1, "message.timeout.ms": 5_000}
+            common | {"acks": "all", "linger.ms": 0, "max.in.flight": 1, "message.timeout.ms": WORD_LASTS_MS}
         )
         deadline = time.monotonic() + START_S
         low, high = await_bounds(self._consumer, (topic, 0), deadline)
         self._member = Member(name, timeout_s, LeaseLog(round(timeout_s * 1_000), whole=low in {0, high}))
         self._consumer.assign([TopicPartition(topic, 0, low)])
         self._at_end = low == high
-        self._asked = 0.0
+        self._asked = self._answered = 0.0
+        self._sure = False
         self._held = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
@@ -128,14 +133,35 @@ class LeaseKeeper:
             die("another ingest has taken over", holder=member.log.holder, epoch=member.log.epoch, own=member.epoch)
         if self._held.is_set() and self._asked and now - self._asked > self._stall_s:
             die("the feed's frames are no longer worked on", seconds=round(now - self._asked))
-        metrics.LEASE_HELD.set(member.holds(now))
-        if member.holds(now):
-            self._held.set()
+        self._tell(member.holds(now))
+        if not member.leads and now - self._answered > ASK_EVERY_S:
+            self._ask()
         epoch = self._known_epoch()
         if self._at_end and epoch is not None and (said := member.say(now, time.time_ns() // 1_000, epoch)):
             word, claim = said
             self._write(word, CLAIM if claim else WORD)
         self._producer.poll(0)
+
+    def _tell(self, sure: bool) -> None:
+        if sure == self._sure:
+            return
+        self._sure = sure
+        metrics.LEASE_HELD.set(sure)
+        if not sure:
+            log.warning(
+                "Kafka does not confirm the lease", action="frames are kept until it does; nothing is written"
+            )
+        elif self._held.is_set():
+            log.info("Kafka confirms the lease again")
+        self._held.set()
+
+    def _ask(self) -> None:
+        """A standby that hears nothing makes sure that it is not deaf itself."""
+        try:
+            self._consumer.get_watermark_offsets(TopicPartition(self._topic, 0), timeout=ANSWER_S)
+        except KafkaException:
+            self._member.deaf(awake_s())
+        self._answered = awake_s()
 
     def _write(self, word: Lease, kind: list[tuple[str, bytes]]) -> None:
         try:

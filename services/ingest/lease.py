@@ -75,8 +75,8 @@ class Member:
         self._next = 0.0
         self._heard = 0.0
         self._sure_until = 0.0
-        self._stale_tried = -1
         self._epoch = 0
+        self._fresh = True
         self._given_back = False
 
     @property
@@ -111,11 +111,16 @@ class Member:
             if self._sent and self._sent[0][0] == word.ts:
                 self._sure_until = self._sent.popleft()[1] + self._timeout * FENCE
 
+    def deaf(self, now: float) -> None:
+        """The broker does not answer: silence counts only from now on, because the holder may be as deaf."""
+        self._heard = now
+
     def say(self, now: float, wall_us: int, epoch: int) -> tuple[Lease, bool] | None:
         """What to write at ``now``, and whether it is a claim; None where nothing is due.
 
         ``epoch`` is the greatest one in the trades' topics: a claim goes above it. ``wall_us`` is only a guess at the
-        broker's clock: a lease that looks stale by it is tried for once, and the broker's time of writing decides.
+        broker's clock: a lease that looks stale by it at the start is tried for once; the broker's time of writing
+        decides.
         """
         if now < self._next or self._given_back or self.lost:
             return None
@@ -142,11 +147,8 @@ class Member:
         log = self.log
         if log.holder is None and log.is_free(log.at):
             return True
-        if not self._heard:
+        first, self._fresh = self._fresh, False
+        if first:
             self._heard = now
-        if now - self._heard >= self._timeout:
-            return True
-        if log.is_free(wall_ms) and self._stale_tried != log.at:
-            self._stale_tried = log.at
-            return True
-        return False
+            return log.is_free(wall_ms)
+        return now - self._heard >= self._timeout

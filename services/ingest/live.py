@@ -40,7 +40,7 @@ log = structlog.stdlib.get_logger()
 SLICE_FRAMES = 64
 STEADY_US = 2 * SECOND_US
 """A subscription that brings no data counts as restored after this: a server may confirm it and then cut."""
-FINISH_S = 3.0
+FINISH_S = 2.0
 """Time for the queue at a stop."""
 LOOP_TURNS = 3
 """Turns of the event loop that bring a frame from the socket into the queue."""

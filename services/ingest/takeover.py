@@ -24,7 +24,7 @@ from streaming.ops import Health
 log = structlog.stdlib.get_logger()
 LOOK_S: Final = 0.1
 READ_TO_END_S: Final = 60.0
-FLUSH_S: Final = 4.0
+FLUSH_S: Final = 3.0
 AWAY_S: Final = 1.0
 """Time for deliveries at a stop where Kafka is away: every service ends within 10 s."""
 RELEASE_S: Final = 1.0
@@ -61,7 +61,11 @@ def run_feed(settings: IngestSettings, health: Health, stopping: threading.Event
         if lease.role != said:
             said = lease.role
             log.info(said, holder=lease.holder)
-    writer, end = _resume(settings, follower, lease)
+    end = follower.finish(READ_TO_END_S, stopping)
+    if end is None:
+        lease.release(RELEASE_S)
+        return 0
+    writer = _resume(settings, end, lease)
     live.set()
     try:
         run_live(settings, writer, health, end.gap_starts(), lease=lease, stopping=stopping)
@@ -78,8 +82,7 @@ def run_feed(settings: IngestSettings, health: Health, stopping: threading.Event
     return left
 
 
-def _resume(settings: IngestSettings, follower: LogFollower, lease: LeaseKeeper) -> tuple[Writer, LogEnd]:
-    end = follower.finish(READ_TO_END_S)
+def _resume(settings: IngestSettings, end: LogEnd, lease: LeaseKeeper) -> Writer:
     if end.epoch >= lease.epoch:
         die("the log holds a newer epoch than the lease: another ingest writes without one", log_epoch=end.epoch,
             own=lease.epoch)  # fmt: skip
@@ -97,4 +100,4 @@ def _resume(settings: IngestSettings, follower: LogFollower, lease: LeaseKeeper)
         writer.copy(partition, copy)
     log.info("holder", epoch=lease.epoch, clocks=end.clocks, open_gaps=end.open_gaps,
              known_trades=sum(map(len, end.seen.values())), copies_made_up=len(end.uncopied))  # fmt: skip
-    return writer, end
+    return writer

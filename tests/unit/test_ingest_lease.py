@@ -130,13 +130,24 @@ def test_a_silent_holder_is_followed_after_the_time_out_a_live_one_never() -> No
 def test_a_lease_that_looks_stale_by_the_wall_clock_is_tried_for_once() -> None:
     """The guess may be wrong: the broker's time of writing decides, and a wrong one is not repeated all the time."""
     me = member()
-    me.heard(Lease(holder="dead", epoch=3, ts=0), AT, 10.0, claim=True)
+    me.heard(Lease(holder="alive", epoch=3, ts=0), AT, 10.0, claim=True)
     now_us = (AT + 60_000) * 1_000
     first = says(me, 10.1, now_us, 3)
     me.heard(first[0], AT + 100, 10.2, claim=True)
-    assert me.log.holder == "dead"
-    assert me.say(10.7, now_us, 3) is None
-    assert me.say(13.1, now_us, 3) is not None, "silent for the time-out by the own clock too"
+    assert me.log.holder == "alive"
+    me.heard(Lease(holder="alive", epoch=3, ts=1), AT + 500, 10.5, claim=False)
+    assert me.say(13.4, now_us, 3) is None
+    assert me.say(13.6, now_us, 3) is not None, "silent for the time-out by the own clock too"
+
+
+def test_silence_counts_only_while_the_broker_answers() -> None:
+    """After an outage of Kafka the holder, which kept its frames, is to go on, not whoever writes first."""
+    me = member()
+    me.heard(Lease(holder="other", epoch=3, ts=0), AT, 10.0, claim=True)
+    assert me.say(10.1, AT * 1_000, 3) is None
+    me.deaf(70.0)
+    assert me.say(72.9, (AT + 62_000) * 1_000, 3) is None
+    assert me.say(73.0, (AT + 63_000) * 1_000, 3) is not None
 
 
 def test_a_released_lease_is_free_at_once() -> None:
