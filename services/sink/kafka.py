@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import structlog
@@ -14,6 +15,8 @@ from services.sink.positions import LogId
 from streaming.fatal import die
 
 TIMEOUT_S = 15.0
+CLOSE_S = 2.0
+SAY_EVERY_S = 10.0
 log = structlog.stdlib.get_logger()
 
 
@@ -35,15 +38,37 @@ def make_consumer(bootstrap: str, group: str) -> Consumer:
             "queued.max.messages.kbytes": 65_536,
             "fetch.queue.backoff.ms": 20,
             "topic.metadata.refresh.interval.ms": 10_000,
-            "error_cb": _on_error,
+            "log_level": 2,  # not librdkafka's own lines: many a second while the broker is away
+            "error_cb": _ClientErrors(),
         }
     )
 
 
-def _on_error(error: KafkaError) -> None:
-    if error.fatal():
-        die("the consumer failed for good", error=error.str())
-    log.warning("Kafka error", error=error.str(), action="the client tries again by itself")
+class _ClientErrors:
+    """Says at most every ten seconds that the client has trouble; a fatal error ends the process."""
+
+    def __init__(self) -> None:
+        self._said = -SAY_EVERY_S
+
+    def __call__(self, error: KafkaError) -> None:
+        if error.fatal():
+            die("the consumer failed for good", error=error.str())
+        now = time.monotonic()
+        if now - self._said >= SAY_EVERY_S:
+            self._said = now
+            log.warning("Kafka error", error=error.str(), action="the client tries again by itself")
+
+
+_on_message_error = _ClientErrors()
+
+
+def close_soon(consumer: Consumer) -> None:
+    """Leave the group, or, where Kafka is away, leave it to find out: the client alone would wait for it for long."""
+    closing = threading.Thread(target=consumer.close, name="closing", daemon=True)
+    closing.start()
+    closing.join(CLOSE_S)
+    if closing.is_alive():
+        log.info("left without a word to Kafka", reason="it does not answer")
 
 
 def records_of(messages: list[Any]) -> list[Any]:
@@ -52,7 +77,7 @@ def records_of(messages: list[Any]) -> list[Any]:
         return messages
     for message in messages:
         if message.error() is not None:
-            _on_error(message.error())
+            _on_message_error(message.error())
     return [message for message in messages if message.error() is None]
 
 

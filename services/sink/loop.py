@@ -74,7 +74,7 @@ class Sink:
             wait([self._worker.submit(self._letters.send, self._intake.batch.dead)], timeout=LAST_WRITE_S)
             die(str(error))  # before the position passes them
         finally:
-            self._consumer.close()
+            kafka.close_soon(self._consumer)
             self._database.abandon()
             self._worker.shutdown(cancel_futures=True)
             self._database.close()

@@ -144,6 +144,21 @@ def server(tmp_path: Path) -> Iterator[PostgresServer]:
     made.stop("immediate")
 
 
+def test_two_rivals_and_twenty_kills(bench: Bench) -> None:
+    feed = Feed(bench, step=120).start()
+    rivals = [bench.start(CONSUMER_GROUP=group, BATCH_ROWS="300", BATCH_MS="5") for group in "ab"]
+    for n in range(20):
+        rivals[n % 2].port()
+        before = bench.positions()
+        eventually(lambda before=before: bench.positions() != before or feed.sent.is_set(), "progress")  # type: ignore[misc]
+        time.sleep(random.random() * 0.3)
+        rivals[n % 2].kill()
+        rivals[n % 2] = bench.start(CONSUMER_GROUP="ab"[n % 2], BATCH_ROWS="300", BATCH_MS="5")
+    feed.check()
+    for rival in rivals:
+        rival.stop()
+
+
 def restart(server: PostgresServer) -> None:
     server.stop("immediate")
     time.sleep(1.5)

@@ -7,7 +7,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from marketdata.records import DeadLetter
+from marketdata.records import DeadLetter, Gap, LateTrade, encode
 from tests.integration.test_sink_support import (
     BASE_US,
     Bench,
@@ -197,3 +197,103 @@ def test_a_low_rate_becomes_visible_at_once(bench: Bench) -> None:
         bench.wait_positions()
         delays = sorted(bench.visible_after(ratio(n)) for n in range(1, 31))
     assert delays[15] < 0.2
+
+
+def test_gaps_late_trades_and_letters_are_stored_once_however_often_they_are_told(bench: Bench) -> None:
+    gaps = [Gap(cluster="crypto", start=BASE_US, end=None, status="open", epoch=1),
+            Gap(cluster="stocks", start=BASE_US, end=None, status="open", epoch=1),
+            Gap(cluster="crypto", start=BASE_US, end=BASE_US + 9, status="given_up", epoch=1),
+            Gap(cluster="crypto", start=BASE_US, end=BASE_US + 9, status="filled", epoch=2, trades=7)]  # fmt: skip
+    late = LateTrade(symbol="MARA", ts=BASE_US, received_ts=BASE_US, price=1.5, size=2.0, exchange=4, id="x",
+                     reason="past_horizon", src=(0, 1, 0))  # fmt: skip
+    read = DeadLetter(service="ratio", reason="no", raw=b"\x00\\\xff", ts=BASE_US, topic="t", partition=0, offset=5)
+    frame = msgspec.structs.replace(read, service="ingest", topic=None, partition=None, offset=None)
+
+    def tell() -> None:
+        for letter in (read, msgspec.structs.replace(read, raw=b"another log"), read):
+            bench.send(bench.topics.dead_letters("ratio"), encode(letter), b"dead_letter")
+        for src in ((0, 1, 0), (0, 2, 0)):
+            bench.send(bench.topics.late("stocks"), encode(msgspec.structs.replace(late, src=src)), b"late_trade")
+        cancel = msgspec.structs.replace(late, correction=10, src=(0, 3, 0))
+        bench.send(bench.topics.late("stocks"), encode(cancel), b"late_trade")
+        for gap in gaps:
+            bench.send(bench.topics.gaps, encode(gap), b"gap")
+
+    tell()
+    bench.send(bench.topics.dead_letters("ingest"), encode(frame), b"dead_letter")
+    bench.send(bench.topics.dead_letters("ingest"), encode(frame), b"dead_letter")
+    with bench.sink():
+        bench.wait_positions()
+        tell()  # as after a restart of their writers
+        bench.wait_positions()
+    assert bench.rows('SELECT cluster, "end", status, trades, epoch FROM feed_gaps ORDER BY 1') == [
+        ("crypto", at(BASE_US + 9), "filled", 7, 2), ("stocks", None, "open", 0, 1),
+    ]  # fmt: skip
+    assert bench.rows("SELECT market, trade_id, correction FROM late_trades ORDER BY 3") == [
+        ("stocks", "x", 0), ("stocks", "x", 10),
+    ]  # fmt: skip
+    letters = bench.rows('SELECT service, topic, "offset", raw FROM dead_letters ORDER BY 1, 3, 4')
+    ingest = bench.topics.dead_letters("ingest")
+    assert letters == [
+        ("ingest", ingest, 0, read.raw), ("ingest", ingest, 1, read.raw),
+        ("ratio", "t", 5, read.raw), ("ratio", "t", 5, b"another log"),
+    ]  # fmt: skip
+
+
+def test_live_and_rebuilt_revisions_meet_in_any_order(bench: Bench) -> None:
+    topic = bench.topics.rebuilt("stocks")
+    rebuilt = [candle(0, close=9.0, revision=3, ratio=None, out=900), candle(1, close=9.0, revision=2, out=900)]
+    live = [
+        candle(0),
+        candle(1),
+        candle(0, close=3.0, revision=1, out=300),
+        candle(1, close=5.0, revision=4, out=950),
+    ]
+    with bench.sink():
+        for record in rebuilt:
+            bench.send(topic, encode(record), b"candle")
+        bench.wait_positions()
+        bench.send_candles(live[:2])
+        bench.wait_positions()
+        bench.send_candles(live[2:])
+        bench.wait_positions()
+    query = "SELECT start, revision, close FROM {} ORDER BY 1, 2"
+    assert bench.rows(query.format("candles")) == [
+        (at(BASE_US), 3, Decimal("9.0")), (at(BASE_US + 500_000), 4, Decimal("5.0")),
+    ]  # fmt: skip
+    assert [row[:2] for row in bench.rows(query.format("candle_revisions"))] == [
+        (at(BASE_US), 0), (at(BASE_US), 1), (at(BASE_US + 500_000), 0), (at(BASE_US + 500_000), 2),
+    ]  # fmt: skip
+    assert bench.rows("SELECT time, revision FROM ratio_aggregates_500ms") == [(at(BASE_US + 500_000), 4)]
+
+
+def test_a_record_sent_again_is_stored_as_if_it_had_been_readable(bench: Bench) -> None:
+    def again(value: bytes, offset: int) -> None:
+        headers = [("topic", bench.topics.ratios.encode()), ("partition", b"0"), ("offset", b"%d" % offset)]
+        bench.producer.produce(bench.topics.retry("sink"), value, None, 0, headers=[*headers, ("kind", b"ratio")])
+
+    bench.send(bench.topics.ratios, b"{", b"ratio")
+    bench.send(bench.topics.ratios, b"{{", b"ratio")
+    bench.send_ratios([ratio(n) for n in range(2, 10)])
+    with bench.sink():
+        bench.wait_positions()
+        again(encode(ratio(0)), 0)
+        again(b"{{", 1)
+        again(encode(ratio(5, price=99.0)), 5)  # it stands already
+        bench.wait_positions()
+    assert bench.rows("SELECT count(*), min(src_offset), max(stock_price) FROM ratio_ticks_live") == [
+        (9, 0, Decimal("20.0"))
+    ]
+    letters = bench.rows('SELECT topic, "offset", raw FROM dead_letters ORDER BY 2')
+    assert letters == [(bench.topics.ratios, 0, b"{"), (bench.topics.ratios, 1, b"{{")]
+
+
+def test_a_topic_that_is_mostly_unreadable_ends_the_sink(bench: Bench) -> None:
+    for _ in range(501):
+        bench.send(bench.topics.ratios, b"{", b"ratio")
+    bench.producer.flush(30)
+    sink = bench.start()
+    assert sink.process.wait(60) == 70, bench.logs()
+    last = sink.log.read_text().strip().splitlines()[-1]
+    assert f"{bench.topics.ratios}/0 cannot be read, offsets 0 to 500" in last
+    assert bench.positions()[bench.topics.ratios, 0] <= 500

@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from marketdata.records import Candle, PriceBlock, Ratio, RatioBlock, encode
 from marketdata.topics import Topics
@@ -195,14 +195,20 @@ class Bench:
 
     def ends(self) -> dict[tuple[str, int], int]:
         """The end of every partition the sink reads."""
-        consumer = Consumer({"bootstrap.servers": self.kafka, "group.id": "test-ends"})
         read = set(Intake(SinkSettings(namespace=self.topics.namespace, intervals=INTERVALS), lambda: 0).topics)
         specs = [spec for spec in self.topics.specs(PARTITIONS, INTERVALS) if spec.name in read]
         assert len(specs) == len(read)
-        places = [(spec.name, p) for spec in specs for p in range(spec.partitions)]
-        ends = {place: consumer.get_watermark_offsets(TopicPartition(*place), timeout=10)[1] for place in places}
-        consumer.close()
-        return ends
+        places = [TopicPartition(spec.name, p) for spec in specs for p in range(spec.partitions)]
+        deadline = time.monotonic() + 30
+        while True:  # a broker that has just come back does not know its partitions at once
+            consumer = Consumer({"bootstrap.servers": self.kafka, "group.id": "test-ends", "log_level": 2})
+            try:
+                return {(p.topic, p.partition): consumer.get_watermark_offsets(p, timeout=10)[1] for p in places}
+            except KafkaException:
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+            finally:
+                consumer.close()
 
     def positions(self) -> dict[tuple[str, int], int]:
         with contextlib.suppress(psycopg.errors.UndefinedTable, psycopg.OperationalError):
