@@ -4,7 +4,7 @@ VENV   := .venv
 MARKET := $(VENV)/bin/market
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run replay watch status psql clean test test-fast lint format contracts bench
+.PHONY: help setup run replay watch status psql clean test test-fast test-long chaos lint format contracts bench
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -44,6 +44,12 @@ test: setup  ## Run every test of the short ladder, on a real Kafka and a real P
 
 test-fast: setup  ## Run only the tests that need no server
 	@$(VENV)/bin/python -m pytest tests/unit tests/property $(ARGS)
+
+test-long: setup  ## Run what takes too long for every change: long chaos, replays at other speeds
+	@$(VENV)/bin/python -m pytest -m long $(ARGS)
+
+chaos: setup  ## Hurt everything at random and compare: SEED=n repeats a run, SHORT=1 takes under 6 minutes
+	@$(VENV)/bin/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SHORT),--short)
 
 lint: setup  ## Style, types and the direction of imports
 	@$(VENV)/bin/ruff check .
