@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import isfinite
-
 from marketdata.records import Trade
 from marketdata.units import SECOND_US
 from marketdata.vendor import CryptoTrade, StockTrade, VendorTrade
@@ -12,6 +10,8 @@ EARLIEST_MS = 946_684_800_000  # 2000-01-01
 FUTURE_US = 3_600 * SECOND_US
 LATEST_MS = 4_102_444_800_000  # 2100-01-01
 MAX_NAME = 64
+MAX_PRICE = 1e12
+MAX_SIZE = 1e15
 
 
 class NormaliseError(ValueError):
@@ -25,10 +25,10 @@ def normalise(event: VendorTrade, received_ts: int, epoch: int) -> Trade:
         NormaliseError: a price, size, time, symbol or id that no trade can have.
     """
     trade = _stock(event, received_ts, epoch) if type(event) is StockTrade else _crypto(event, received_ts, epoch)
-    if not (trade.price > 0 and isfinite(trade.price)):
-        raise NormaliseError(f"price {trade.price!r} is not a positive number")
-    if not (trade.size >= 0 and isfinite(trade.size)):
-        raise NormaliseError(f"size {trade.size!r} is not a number from 0 on")
+    if not 0 < trade.price < MAX_PRICE:
+        raise NormaliseError(f"price {trade.price!r} is not a positive number below {MAX_PRICE:g}")
+    if not 0 <= trade.size < MAX_SIZE:
+        raise NormaliseError(f"size {trade.size!r} is not a number from 0 to {MAX_SIZE:g}")
     if not (0 < len(trade.symbol) <= MAX_NAME and 0 < len(trade.id) <= MAX_NAME):
         raise NormaliseError(f"a trade needs a symbol and an id of 1 to {MAX_NAME} characters")
     if not EARLIEST_MS <= event.t < LATEST_MS:
@@ -75,7 +75,6 @@ def _crypto(event: VendorTrade, received_ts: int, epoch: int) -> Trade:
 
 
 def _decimal(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise NormaliseError(f"decimal size {text[:MAX_NAME]!r} is not a number") from None
+    if not (text.isascii() and text.replace(".", "", 1).isdigit()):  # float() would take 1_0, nan and blanks
+        raise NormaliseError(f"decimal size {text[:MAX_NAME]!r} is not a number")
+    return float(text)

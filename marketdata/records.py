@@ -12,8 +12,12 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 Src = tuple[int, int, int]
-Price = Annotated[float, msgspec.Meta(gt=0)]
-Size = Annotated[float, msgspec.Meta(ge=0)]
+Price = Annotated[float, msgspec.Meta(gt=0, lt=1e12)]
+Size = Annotated[float, msgspec.Meta(ge=0, lt=1e15)]
+Quotient = Annotated[float, msgspec.Meta(gt=0, lt=1e24)]
+"""Of two prices. Sums are exact: a number without bounds, which only a foreign writer can send, would break them."""
+Micros = Annotated[int, msgspec.Meta(ge=0, lt=4_102_444_800_000_000)]
+"""From 1970 to 2099: a time that no calendar chokes on."""
 RatioReason = Literal["no_reference", "stale_reference", "past_horizon", "correction_record"]
 """Why a trade has no ratio: no BTC trade before it, the last one too old, too late, or not a trade itself."""
 
@@ -31,7 +35,7 @@ class Clock(Record, tag="clock", frozen=True, gc=False):
     ``ts`` is a multiple of 50 ms. ``epoch`` names the writer: a reader drops what an older epoch wrote.
     """
 
-    ts: int
+    ts: Micros
     epoch: int
     src: Src | None = None
 
@@ -45,8 +49,8 @@ class Trade(Record, tag="trade", frozen=True, gc=False):
     """
 
     symbol: str
-    ts: int
-    received_ts: int
+    ts: Micros
+    received_ts: Micros
     price: Price
     size: Size
     exchange: int
@@ -80,8 +84,8 @@ class Ratio(Record, tag="ratio", frozen=True, gc=False, kw_only=False):
     """
 
     symbol: str
-    ts: int
-    received_ts: int
+    ts: Micros
+    received_ts: Micros
     exchange: int
     id: str
     epoch: int
@@ -92,14 +96,14 @@ class Ratio(Record, tag="ratio", frozen=True, gc=False, kw_only=False):
     updates_open_close: bool
     updates_volume: bool
     src: Src
-    timestamp_out: int
+    timestamp_out: Micros
     reference: str | None
-    btc_price: float | None
+    btc_price: Price | None
     btc_ts: int | None
     btc_age_us: int | None
     btc_volume: float | None
-    ratio: float | None
-    inverse_ratio: float | None
+    ratio: Quotient | None
+    inverse_ratio: Quotient | None
     reason: RatioReason | None
     sequence: int = 0
     trf: int = 0

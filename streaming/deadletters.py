@@ -15,8 +15,8 @@ class MostlyUnreadableError(RuntimeError):
 
     def __init__(self, topic: str, partition: int, first: int, last: int, count: int) -> None:
         super().__init__(
-            f"{count} of the last {WINDOW:,} records of {topic}/{partition} cannot be read, offsets {first} to {last}: "
-            "another program writes there, or its writer has another version; see `market dlq list`. "
+            f"{count} of the last {WINDOW:,} records of {topic}/{partition} cannot be read, offsets {first} to "
+            f"{last}: another program writes there, or its writer has another version; see `market dlq list`. "
             "DEAD_LETTER_SHARE=1 reads on whatever comes"
         )
         self.topic, self.partition, self.first, self.last = topic, partition, first, last

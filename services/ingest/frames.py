@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 
@@ -54,8 +55,8 @@ def _sort(event: StockTrade | CryptoTrade | Status, frame: Frame) -> None:
 
 def _read_parts(raw: bytes, frame: Frame) -> None:
     try:
-        parts = _parts.decode(raw)
-    except UNREADABLE as error:
+        parts = _split(raw)
+    except (*UNREADABLE, ValueError) as error:
         frame.bad.append((f"not an array of events: {error}", raw))
         return
     for part in parts:
@@ -66,6 +67,21 @@ def _read_parts(raw: bytes, frame: Frame) -> None:
                 frame.ignored += 1
             else:
                 frame.bad.append((f"not a trade: {error}", bytes(part)))
+
+
+def _split(raw: bytes) -> list[msgspec.Raw]:
+    """The elements of an array; a text that cannot be written down (half a surrogate pair) spoils only its own."""
+    try:
+        return _parts.decode(raw)
+    except UNREADABLE:
+        parts = json.loads(raw.decode(), parse_constant=_no_constant)
+        if not isinstance(parts, list):
+            raise
+        return [msgspec.Raw(json.dumps(part).encode()) for part in parts]
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _channel(part: msgspec.Raw) -> str | None:

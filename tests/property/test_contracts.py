@@ -43,7 +43,9 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     if typing.get_origin(kind) is typing.Annotated:
         (limits,) = kind.__metadata__
         least = limits.gt if limits.ge is None else limits.ge
-        return st.floats(least, allow_infinity=False, exclude_min=limits.ge is None)
+        if options[0] is int:
+            return st.integers(least, limits.lt - 1)
+        return st.floats(least, limits.lt, exclude_min=limits.ge is None, exclude_max=True)
     if typing.get_origin(kind) is typing.Literal:
         return st.sampled_from(options)
     assert typing.get_origin(kind) is tuple, kind

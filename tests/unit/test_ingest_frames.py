@@ -53,6 +53,11 @@ def test_one_bad_element_does_not_spoil_the_others(bad: bytes, place: int) -> No
     assert raw in {bad, frame(*elements)}
 
 
+def test_half_a_surrogate_pair_spoils_only_the_element_it_stands_in() -> None:
+    found = read_frame(frame(GOOD, b'{"ev":"T","sym":"\\ud800","p":1,"t":1,"i":"1"}', COIN))
+    assert (len(found.trades), len(found.bad)) == (2, 1)
+
+
 @pytest.mark.parametrize("name", ["Q", "A", "AM", "XQ", "XA", "XAS", "XL2", "LULD"])
 def test_channels_that_are_not_read_here_are_counted(name: str) -> None:
     found = read_frame(frame(GOOD, b'{"ev":"%s","sym":"MARA"}' % name.encode(), COIN))

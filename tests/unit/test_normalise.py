@@ -74,9 +74,12 @@ def test_the_takers_side(conditions: object, side: int) -> None:
         ({"p": 0}, "price 0"),
         ({"p": -1.5}, "price -1.5"),
         ({"s": -1}, "size -1"),
-        ({"ds": "-0.5"}, "size -0.5"),
-        ({"ds": "nan"}, "size nan"),
-        ({"ds": "inf"}, "size inf"),
+        ({"ds": "-0.5"}, "decimal size '-0.5'"),
+        ({"ds": "nan"}, "decimal size 'nan'"),
+        ({"ds": "inf"}, "decimal size 'inf'"),
+        ({"ds": "1_0"}, "decimal size"),
+        ({"s": 1e15}, "size 1000000"),
+        ({"p": 1e12}, "price 1000000"),
         ({"ds": "ten"}, "'ten' is not a number"),
         ({"ds": ""}, "'' is not a number"),
         ({"ds": "x" * 10_000}, "is not a number"),
@@ -136,7 +139,7 @@ def test_what_cannot_be_read_as_a_trade(changes: dict[str, Any]) -> None:
 
 
 def test_the_greatest_values_that_are_read_can_be_written() -> None:
-    greatest = trade(STOCK, q=2**63 - 1, x=2**31 - 1, trft=2**43 - 1, z=2.0**31 - 129, p=1e300)
+    greatest = trade(STOCK, q=2**63 - 1, x=2**31 - 1, trft=2**43 - 1, z=2.0**31 - 129, p=9e11)
     assert msgspec.json.decode(encode(greatest), type=Trade) == greatest
 
 
