@@ -86,7 +86,8 @@ class LogFollower:
         self._next: dict[Place, int] = {}
         self._wanted: dict[Place, int] = {}
         self._ready = threading.Event()
-        self._stopping = threading.Event()
+        self._own_epoch: int | None = None
+        self._unfenced = {place for place in self._places if place[0] != topics.gaps}
         self._thread = threading.Thread(target=self._run, name="follow", daemon=True)
         self.records = 0
 
@@ -100,8 +101,11 @@ class LogFollower:
         """The greatest epoch in the log, None until it was read to the end once."""
         return self._end.epoch if self._ready.is_set() else None
 
-    def finish(self, timeout: float, stopping: threading.Event) -> LogEnd | None:
+    def finish(self, timeout: float, stopping: threading.Event, own_epoch: int) -> LogEnd | None:
         """Read to the ends as they are now; None if told to stop. Call it when no one else may write any more.
+
+        It goes on until a record of ``own_epoch`` stands in each partition: up to there readers count also what a
+        predecessor's client still sends when it wakes, so that the identities must be known here.
 
         Raises:
             FollowError: the broker did not give all of it within ``timeout`` seconds.
@@ -117,8 +121,7 @@ class LogFollower:
             if time.monotonic() > deadline:
                 raise FollowError(f"the broker did not give the ends of {sorted(missing)} within {timeout:.0f} s")
             time.sleep(0.005)
-        self._stopping.set()
-        self._thread.join()
+        self._own_epoch = own_epoch
         for market in MARKETS:
             clocks = [self._clocks[place].ts for place in self._of(market) if place in self._clocks]
             self._end.clocks[market] = max(clocks, default=0)
@@ -148,7 +151,7 @@ class LogFollower:
         began = time.monotonic()
         try:
             self._begin(consumer)
-            while not self._stopping.is_set():
+            while self._unfenced:
                 for message in consumer.consume(5_000, 0.05):
                     self._read(message)
                 if not self._ready.is_set() and all(self._next[p] >= end for p, end in self._wanted.items()):
@@ -206,6 +209,9 @@ class LogFollower:
             return
         market = self._market_of[place[0]]
         record = _decode(value)
+        if self._own_epoch is not None:
+            self._left_over(place, market, record)
+            return
         end.epoch = max(end.epoch, record.epoch)
         if type(record) is Trade:
             end.seen[market].is_new(record)
@@ -214,6 +220,12 @@ class LogFollower:
         newest = self._clocks.get(place)
         if newest is None or (record.epoch, record.ts) > (newest.epoch, newest.ts):
             self._clocks[place] = record
+
+    def _left_over(self, place: Place, market: str, record: Trade | Clock) -> None:
+        if record.epoch >= (self._own_epoch or 0):
+            self._unfenced.discard(place)
+        elif type(record) is Trade and place in self._unfenced:
+            self._end.seen[market].note(record)
 
     def _note_gap(self, gap: Gap) -> None:
         self._end.epoch = max(self._end.epoch, gap.epoch)

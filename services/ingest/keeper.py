@@ -22,7 +22,7 @@ log = structlog.stdlib.get_logger()
 TURN_S: Final = 0.05
 START_S: Final = 30.0
 ASK_EVERY_S: Final = 0.5
-ANSWER_S: Final = 0.5
+ANSWER_S: Final = 2.0
 WORD_LASTS_MS: Final = 2_000
 """What Kafka has not taken after so long is not said any more."""
 CLAIM: Final = [("kind", b"claim")]

@@ -59,9 +59,7 @@ class Seen:
             self._high = ts
             if ts >= self._turn or len(self._younger) >= LIMIT:
                 self._forget()
-        correction = trade.correction if trade.correction in CORRECTION_RECORDS else 0
-        day = (ts - self._shift) // DAY_US
-        identity = (trade.symbol, trade.exchange, trade.trf, trade.id, day, correction)
+        identity = self._identity(trade)
         at = self._younger.get(identity)
         if at is None:
             at = self._older.get(identity)
@@ -71,6 +69,15 @@ class Seen:
             return False
         self._younger[identity] = self._high
         return True
+
+    def note(self, trade: Trade) -> None:
+        """``trade`` stands in the log too; safe to call from another thread."""
+        self._younger.setdefault(self._identity(trade), self._high)
+
+    def _identity(self, trade: Trade) -> _Identity:
+        correction = trade.correction if trade.correction in CORRECTION_RECORDS else 0
+        day = (trade.ts - self._shift) // DAY_US
+        return (trade.symbol, trade.exchange, trade.trf, trade.id, day, correction)
 
     @property
     def known_from(self) -> int:

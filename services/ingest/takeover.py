@@ -61,7 +61,7 @@ def run_feed(settings: IngestSettings, health: Health, stopping: threading.Event
         if lease.role != said:
             said = lease.role
             log.info(said, holder=lease.holder)
-    end = follower.finish(READ_TO_END_S, stopping)
+    end = follower.finish(READ_TO_END_S, stopping, lease.epoch)
     if end is None:
         lease.release(RELEASE_S)
         return 0
