@@ -13,10 +13,11 @@ from confluent_kafka import Producer
 from typer.testing import CliRunner, Result
 
 from market.cli import app
-from marketdata.records import DeadLetter, encode
+from marketdata.records import Clock, DeadLetter, encode
+from streaming.fatal import FATAL_STATUS
 from tests.integration.test_ingest_live import bundled, ingest
 from tests.support.topics import new_namespace, read_messages, read_topic
-from tests.support.workers import eventually
+from tests.support.workers import Worker, eventually
 
 pytestmark = pytest.mark.integration
 
@@ -118,3 +119,20 @@ async def test_ingest_takes_them_in_again_each_once(kafka: str, namespace: str, 
             await asyncio.to_thread(worker.wait_for, "connected", 2)
             await asyncio.sleep(3)
             assert worker.events("dead letters taken again") == [], "the place was stored"
+
+
+def test_a_topic_that_is_mostly_unreadable_ends_its_reader_and_says_where(
+    kafka: str, namespace: str, tmp_path: Path
+) -> None:
+    producer = Producer({"bootstrap.servers": kafka})
+    for n in range(1_200):
+        producer.produce(
+            f"{namespace}trades.stocks", b"garbage" if n % 3 else encode(Clock(ts=n, epoch=1)), partition=4
+        )
+    producer.flush(20)
+    with Worker("services.ratio", kafka, namespace, tmp_path / "log") as worker:
+        assert worker.ended() == FATAL_STATUS
+        (last,) = worker.events("fatal")
+    assert f"{namespace}trades.stocks/4 cannot be read, offsets 1 to 751" in last["reason"]
+    dead = sum(map(len, read_messages(kafka, f"{namespace}ratio.dlq")))
+    assert dead == 501, "every letter up to there is delivered"
