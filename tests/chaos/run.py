@@ -143,7 +143,7 @@ def drain(stack: Stack) -> None:
     ingested = time.time_ns() // 1_000
     topics = Topics(NAMESPACE)
 
-    longest = 61_000_000 if "1m" in stack.intervals else 16_000_000
+    longest = 61_000_000 if "1m" in stack.intervals else 30_000_000  # the poller for corrections has come round as well
 
     def closed() -> bool:
         return _clock_at_end(stack, topics) > ingested + longest
