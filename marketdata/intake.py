@@ -33,9 +33,11 @@ class Intake:
 
     def accept_clock(self, clock: Clock) -> bool:
         """Move to ``clock``; False where an older epoch wrote it or it goes back."""
-        if clock.epoch < self.epoch or clock.ts <= self.clock:
+        if clock.epoch < self.epoch:
             return False
         self.epoch = clock.epoch
+        if clock.ts <= self.clock:
+            return False
         if clock.ts // _MINUTE_US != self.clock // _MINUTE_US:
             self._forget(clock.ts - self.horizon_us)
         self.clock = clock.ts

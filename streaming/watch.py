@@ -35,6 +35,7 @@ class Watchdog:
         self._lag: dict[tuple[str, int], int] = {}
         self._ids: dict[str, str] = {}
         self._looks = 0
+        self._short: set[tuple[str, int]] = set()
         self._behind: dict[tuple[str, int], tuple[int, float]] = {}  # position, and since when it stands there
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
@@ -73,9 +74,12 @@ class Watchdog:
         for place, future in self._admin.list_offsets(wanted, request_timeout=10).items():
             key = (place.topic, place.partition)
             position, end = positions[key], future.result().offset
+            if end < 0:
+                continue  # the broker does not know it yet: it is just starting
             if end < position:
-                die("the log is shorter than our position: it was made anew", topic=place.topic,
-                    partition=place.partition, end=end, position=position)  # fmt: skip
+                self._shorter(key, end, position)
+                continue
+            self._short.discard(key)
             self._lag[key] = end - position
             if not self._lag[key]:
                 self._behind.pop(key, None)
@@ -87,6 +91,13 @@ class Watchdog:
             emitters = [p.emitter for p in partitions.values() if p.stage.name == name]
             metrics.EMITTED.labels(name).set(sum(e.emitted for e in emitters))
             metrics.SUPPRESSED.labels(name).set(sum(e.suppressed for e in emitters))
+
+    def _shorter(self, key: tuple[str, int], end: int, position: int) -> None:
+        """A broker that comes back may say so for a moment; twice in a row it is true."""
+        if key in self._short:
+            die("the log is shorter than our position: it was made anew", topic=key[0], partition=key[1],
+                end=end, position=position)  # fmt: skip
+        self._short.add(key)
 
     def _check_ids(self, topics: set[str]) -> None:
         self._looks += 1

@@ -229,7 +229,7 @@ class LogFollower:
 
     def _note_gap(self, gap: Gap) -> None:
         self._end.epoch = max(self._end.epoch, gap.epoch)
-        if gap.status == "open":
+        if gap.status == "open" or (gap.status == "given_up" and gap.end is None):  # given up while still away
             self._open[gap.cluster, gap.start] = None
         else:
             self._open.pop((gap.cluster, gap.start), None)

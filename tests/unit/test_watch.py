@@ -93,3 +93,21 @@ def test_a_broker_out_of_reach_is_no_stall(world: World) -> None:
         world.dog._run()
     world.out_of_reach = False
     assert world.after(2)[0]
+
+
+def test_a_log_that_is_shorter_twice_in_a_row_was_made_anew(world: World) -> None:
+    world.after(2, end=10, position=10)
+    world.after(2, end=-1001)  # the broker does not know yet
+    world.after(2, end=4)
+    world.after(2, end=10)
+    world.after(2, end=4)
+    with pytest.raises(EnoughError, match="made anew"):
+        world.after(2)
+
+
+def test_another_topic_of_the_same_name_is_noticed_however_long_it_is(world: World) -> None:
+    world.after(2, end=10, position=10)
+    world.ids[PLACE[0]] = "another"
+    with pytest.raises(EnoughError, match="made anew"):
+        for _ in range(watch.IDS_EVERY):
+            world.after(2, end=1_000)
