@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
+LONGEST_RAW: Final = 256 * 1024
+"""Bytes of a record that a dead letter keeps: in base64 well under what brokers take at once (1 MiB)."""
 WINDOW: Final = 1_000
 """Records of one partition, the last ones, among which unreadable ones are counted."""
 DEFAULT_SHARE: Final = 0.5

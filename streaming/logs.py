@@ -4,9 +4,28 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 
 import structlog
 from structlog.typing import Processor
+
+
+class Sparing(logging.Filter):
+    """Lets a library say the same thing once in ten seconds: an outage of Kafka makes it say hundreds of lines."""
+
+    EVERY_S = 10.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, int], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line may pass."""
+        key, now = (record.name, record.lineno), time.monotonic()
+        if now - self._said.get(key, -self.EVERY_S) < self.EVERY_S:
+            return False
+        self._said[key] = now
+        return True
 
 
 def configure_logs(service: str, level: str = "INFO", log_format: str = "auto") -> None:
@@ -42,4 +61,7 @@ def configure_logs(service: str, level: str = "INFO", log_format: str = "auto") 
     # The libraries narrate every rebalance at INFO; ours says it once, with the position.
     for noisy in ("faust", "mode", "aiokafka", "asyncio", "httpx", "websockets", "kafka", "uvicorn"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    for repeating in ("aiokafka", "aiokafka.conn", "aiokafka.cluster", "aiokafka.consumer.fetcher",
+                      "aiokafka.consumer.group_coordinator"):  # fmt: skip
+        logging.getLogger(repeating).addFilter(Sparing())
     structlog.contextvars.bind_contextvars(service=service)

@@ -16,7 +16,7 @@ from confluent_kafka import Producer
 
 from marketdata.records import DeadLetter, encode
 from streaming import metrics
-from streaming.deadletters import DeadLetterLimit, MostlyUnreadableError
+from streaming.deadletters import LONGEST_RAW, DeadLetterLimit, MostlyUnreadableError
 from streaming.emitter import Emitter, Ticket
 from streaming.fatal import die
 from streaming.processor import BEGINNING, Partition, Stage, UnreadableError, Way
@@ -144,7 +144,10 @@ class StageWorker:
 
     def _dead_letter(self, run: Run, record: Any, reason: str, now: int, ticket: Ticket) -> None:
         metrics.DEAD_LETTERS.labels(self._service).inc()
-        letter = DeadLetter(service=self._service, reason=reason, raw=record.value or b"", ts=now,
+        raw = record.value or b""
+        if len(raw) > LONGEST_RAW:
+            reason, raw = f"{reason} (the first {LONGEST_RAW} of {len(raw)} bytes)", raw[:LONGEST_RAW]
+        letter = DeadLetter(service=self._service, reason=reason, raw=raw, ts=now,
                             topic=run.topic, partition=run.partition, offset=record.offset)  # fmt: skip
         topic = self._settings.topics.dead_letters(self._service)
         ticket.pending += 1  # the run is not finished before its dead letters are delivered
