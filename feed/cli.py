@@ -51,6 +51,10 @@ def serve(  # noqa: PLR0917
     max_connections: Annotated[int, typer.Option(envvar="FEED_MAX_CONNECTIONS", help="per cluster and key")] = 1,
     history_minutes: Annotated[float, typer.Option(envvar="FEED_HISTORY_MINUTES", help="what REST keeps")] = 30.0,
     history_trades: Annotated[int, typer.Option(envvar="FEED_HISTORY_TRADES", help="at most")] = 1_000_000,
+    admin: Annotated[bool, typer.Option("--admin", envvar="FEED_ADMIN", help="faults by POST /admin/faults")] = False,
+    scenario: Annotated[
+        Path | None, typer.Option(envvar="FEED_SCENARIO", help="faults from this file of JSON lines")
+    ] = None,
     duration: Annotated[float | None, typer.Option(envvar="FEED_DURATION", help="stop after so many seconds")] = None,
 ) -> None:
     """Run the feed until SIGINT or SIGTERM."""
@@ -74,6 +78,8 @@ def serve(  # noqa: PLR0917
             history_minutes=history_minutes,
             history_trades=history_trades,
             duration_s=duration,
+            admin=admin,
+            scenario=scenario,
         )
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(settings))

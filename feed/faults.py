@@ -7,25 +7,34 @@ from typing import Protocol
 
 import msgspec
 
+from feed.dialogue import Status
+from feed.history import Row
+
 
 class CloseConnection(Exception):  # noqa: N818 - an instruction to the server, not an error of its own
-    """Ends a client's connection with this WebSocket close code and reason, after what is already queued."""
+    """Ends a client's connection with this WebSocket close code and reason, after what is queued and last words."""
 
-    def __init__(self, code: int, reason: str) -> None:
+    def __init__(self, code: int, reason: str, *last_words: Status) -> None:
         super().__init__(code, reason)
         self.code = code
         self.reason = reason
+        self.last_words = last_words
+
+
+class DropConnection(Exception):  # noqa: N818 - an instruction to the server, not an error of its own
+    """Ends a client's connection without a close frame, at once."""
 
 
 class RestAnswer(msgspec.Struct, frozen=True):
-    """An answer given instead of the true one: HTTP status and body."""
+    """An answer given instead of the true one: HTTP status, body and headers."""
 
     status: int
     body: bytes
+    headers: dict[str, str] = {}
 
 
 class Faults(Protocol):
-    """Asked at each of these moments. The asynchronous ones may sleep first, or raise CloseConnection."""
+    """Asked at each of these moments. The asynchronous ones may sleep first, or raise what ends the connection."""
 
     async def on_connect(self, cluster: str) -> None:
         """A client connected; the greeting has not been sent."""
@@ -41,6 +50,9 @@ class Faults(Protocol):
 
     async def on_rest(self, path: str) -> RestAnswer | None:
         """A REST request came in; None lets it be answered truly."""
+
+    def rest_rows(self, rows: list[Row]) -> list[Row]:
+        """A page's rows; the result is what the client gets of them."""
 
 
 class NoFaults:
@@ -64,3 +76,7 @@ class NoFaults:
     async def on_rest(self, path: str) -> RestAnswer | None:
         """Answer truly."""
         return None
+
+    def rest_rows(self, rows: list[Row]) -> list[Row]:
+        """Show every row."""
+        return rows

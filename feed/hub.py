@@ -38,6 +38,11 @@ class Hub:
         """Drop the look-up of who gets what; it is built again as events come."""
         self._targets.clear()
 
+    @property
+    def clients(self) -> tuple[Client, ...]:
+        """All that are connected and let in."""
+        return tuple(self._clients)
+
     def __len__(self) -> int:
         return len(self._clients)
 

@@ -12,7 +12,10 @@ from feed.events import CORRECTION_RECORDS, CRYPTO, STOCKS, StockTrade, Trade
 
 
 class LedgerLine(msgspec.Struct, omit_defaults=True):
-    """A sent trade's identity; `ts` is its event time `t` in ms, `correction` REST's mark if it has one."""
+    """A sent trade: its identity, and what candles are made of.
+
+    `ts` is its event time `t` in ms, `correction` REST's mark if it has one.
+    """
 
     cluster: str
     symbol: str
@@ -20,7 +23,11 @@ class LedgerLine(msgspec.Struct, omit_defaults=True):
     trf: int | None
     id: str
     ts: int
+    price: float
+    size: float
     correction: int = 0
+    sequence: int = 0
+    conditions: tuple[int, ...] = ()
 
 
 class Ledger:
@@ -50,8 +57,11 @@ class Ledger:
         else:
             self._counts[cluster][symbol] += 1
         if self._file is not None:
-            trf = trade.trfi if isinstance(trade, StockTrade) else None
-            line = LedgerLine(cluster, symbol, trade.x, trf, trade.i, trade.t, correction)
+            stock = isinstance(trade, StockTrade)
+            trf, sequence = (trade.trfi, trade.q) if isinstance(trade, StockTrade) else (None, 0)
+            size = float(trade.ds) if isinstance(trade, StockTrade) and trade.ds is not None else trade.s
+            line = LedgerLine(cluster, symbol, trade.x, trf, trade.i, trade.t, trade.p, size, correction, sequence,
+                              tuple(trade.c or ()) if stock else ())  # fmt: skip
             self._file.write(self._encode(line) + b"\n")
 
     def summary(self) -> dict[str, Any]:

@@ -46,6 +46,7 @@ class Pump:
         self._sent_to_ms = now_ms()
         self._slow = False
         self.behind_ms = 0
+        self.halted = False  # the market makes trades and nobody ever learns of them: they do not exist
 
     def tick(self) -> None:
         """Send what is due by now, of at most 50 ms of market time.
@@ -57,6 +58,8 @@ class Pump:
         self._sent_to_ms = min(now, self._sent_to_ms + MAX_TICK_MS)
         self.behind_ms = now - self._sent_to_ms
         events = self._market.advance(self._sent_to_ms)
+        if self.halted:
+            return
         add_history, add_ledger = self._history.add, self._ledger.add
         for event in events:
             trade = event.trade

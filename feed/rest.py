@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -41,13 +41,14 @@ class Rest:
         self._health = health
         self._encode = msgspec.json.Encoder().encode
 
-    def app(self) -> Starlette:
-        """The ASGI application with all routes."""
+    def app(self, admin: Sequence[Route] = ()) -> Starlette:
+        """The ASGI application with all routes, and those of the admin if there is one."""
         return Starlette(
             routes=[
                 Route("/v3/trades/{ticker}", self.trades),
                 Route("/health", self.health),
                 Route("/ledger", self.ledger),
+                *admin,
             ]
         )
 
@@ -55,7 +56,7 @@ class Rest:
         """One page of a ticker's trades; status 401 without an accepted key, 400 for a bad parameter."""
         answer = await self._faults.on_rest(request.url.path)
         if answer is not None:
-            return Response(answer.body, answer.status, media_type="application/json")
+            return Response(answer.body, answer.status, answer.headers, media_type="application/json")
         if not self._accepts(_api_key(request)):
             return self._error(401, "Unknown API Key")
         try:
@@ -75,7 +76,11 @@ class Rest:
     async def _page(self, query: Query, base_url: str) -> dict[str, Any]:
         rows = self._history.page(query.ticker, query.span, query.limit + 1, query.descending)
         more, rows = len(rows) > query.limit, rows[: query.limit]
-        body = {"status": "OK", "request_id": uuid4().hex, "results": await self._results(rows)}
+        body = {
+            "status": "OK",
+            "request_id": uuid4().hex,
+            "results": await self._results(self._faults.rest_rows(rows)),
+        }
         if more:
             cursor = encode_cursor(query.after(rows[-1]))
             body["next_url"] = f"{base_url}v3/trades/{query.ticker}?cursor={cursor}"

@@ -12,9 +12,11 @@ from typing import Any, Self
 
 import structlog
 import uvicorn
+from starlette.applications import Starlette
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
+from feed.admin import Admin, play_scenario, read_scenario
 from feed.events import CHANNELS
 from feed.faults import Faults, NoFaults
 from feed.history import History
@@ -26,6 +28,7 @@ from feed.pump import Market, Pump, wall_ms
 from feed.rest import Rest
 from feed.session import Sessions
 from feed.settings import FeedSettings
+from feed.trouble import Trouble
 
 log = structlog.get_logger()
 
@@ -38,8 +41,11 @@ class FeedServer:
 
     def __init__(self, settings: FeedSettings, market: Market | None = None, faults: Faults | None = None) -> None:
         self._settings = settings
-        faults = faults or NoFaults()
+        trouble = Trouble(settings.seed) if faults is None and (settings.admin or settings.scenario) else None
+        faults = faults or trouble or NoFaults()
         self.hub = Hub(faults)
+        self._script = read_scenario(settings.scenario) if settings.scenario else []
+        self._trouble = trouble
         self.history = History(int(settings.history_minutes * 60_000), settings.history_trades)
         self.ledger = Ledger(settings.ledger)
         self._sessions = Sessions(settings, self.hub, faults, self._accepts)
@@ -47,9 +53,13 @@ class FeedServer:
         self._market = market
         self._pump: Pump | None = None
         self._ws: Server | None = None
-        self._http = _HttpServer(_http_config(self._rest))
+        admin = Admin(trouble, self._halt).routes() if trouble is not None and settings.admin else []
+        self._http = _HttpServer(_http_config(self._rest.app(admin)))
+        if trouble is not None:
+            trouble.clients = lambda: self.hub.clients
         self._http_task: asyncio.Task[None] | None = None
         self._pump_task: asyncio.Task[None] | None = None
+        self._script_task: asyncio.Task[None] | None = None
         self.ws_port = 0
         self.rest_port = 0
 
@@ -110,8 +120,16 @@ class FeedServer:
         # Only now, so that a market's first event is due when clients can already connect.
         self._pump = Pump(self._market or _market(self._settings), self.hub, self.history, self.ledger)
         self._pump_task = asyncio.create_task(self._pump.run(self._settings.tick_ms))
+        if self._trouble is not None and self._script:
+            self._script_task = asyncio.create_task(play_scenario(self._script, self._trouble))
+
+    def _halt(self, halted: bool) -> None:
+        if self._pump is not None:
+            self._pump.halted = halted
 
     async def _stop(self) -> None:
+        if self._script_task is not None:
+            self._script_task.cancel()
         if self._pump_task is not None:
             self._pump_task.cancel()
             with suppress(asyncio.CancelledError, Exception):
@@ -152,8 +170,8 @@ class _HttpServer(uvicorn.Server):
         yield
 
 
-def _http_config(rest: Rest) -> uvicorn.Config:
-    return uvicorn.Config(rest.app(), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+def _http_config(app: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
 
 
 def _cluster(request: Request | None) -> str:

@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 
 from feed import dialogue
 from feed.client import Client
-from feed.faults import CloseConnection, Faults
+from feed.faults import CloseConnection, DropConnection, Faults
 from feed.hub import Hub
 from feed.settings import FeedSettings
 
@@ -40,8 +40,10 @@ class Sessions:
             await self._talk(client)
         except CloseConnection as close:
             self._hub.remove(client)
-            client.finish(close)
+            client.finish(close, *close.last_words)
             await writer
+        except DropConnection:
+            socket.transport.abort()
         except ConnectionClosed:
             pass
         finally:

@@ -24,6 +24,8 @@ class FeedSettings(msgspec.Struct, frozen=True, kw_only=True):
     ledger: Path | None = None
     api_key: str | None = None
     duration_s: float | None = None
+    admin: bool = False
+    scenario: Path | None = None
     max_connections: int = 1
     auth_timeout_s: float = 10.0
     max_queue_bytes: int = 32 * 1024 * 1024

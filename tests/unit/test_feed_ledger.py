@@ -16,14 +16,16 @@ def test_counts_by_symbol_and_in_all() -> None:
     assert ledger.summary() == {"stocks": {"MARA": 2}, "crypto": {"BTC-USD": 1}, "total": 3, "corrections": 1}
 
 
-def test_file_holds_the_identity_of_each_and_is_appended_to(tmp_path: Path) -> None:
+def test_file_holds_each_trade_and_is_appended_to(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "ledger.jsonl"
     for trade, correction in ((PRINT, 0), (COIN, 0), (PRINT, 10)):
         ledger = Ledger(path)
         ledger.add(trade, correction)
         ledger.close()
     stock = {"cluster": "stocks", "symbol": "MARA", "exchange": 4, "trf": 202, "id": "1", "ts": 1000}
+    stock |= {"price": 20.5, "size": 100, "sequence": 5}
     coin = {"cluster": "crypto", "symbol": "BTC-USD", "exchange": 23, "trf": None, "id": "9", "ts": 1001}
+    coin |= {"price": 65_000.5, "size": 0.25}
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert lines == [stock, coin, {**stock, "correction": 10}]
 
