@@ -14,6 +14,7 @@ tasks run side by side.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import multiprocessing
@@ -166,7 +167,7 @@ class Record(msgspec.Struct, gc=False):
 
 
 class LedgerLine(msgspec.Struct, gc=False):
-    """A trade as the feed's ledger tells it; ``ts`` is ms. An older feed leaves out all from ``price`` on."""
+    """A trade as the feed's ledger tells it; ``ts`` is ms. Without ``price`` it tells identities alone."""
 
     cluster: str
     symbol: str
@@ -177,8 +178,8 @@ class LedgerLine(msgspec.Struct, gc=False):
     correction: int = 0
     price: float | None = None
     size: float | str | None = None
-    conditions: tuple[int, ...] | None = None
-    sequence: int | None = None
+    conditions: tuple[int, ...] = ()
+    sequence: int = 0
 
 
 class _Named(msgspec.Struct, gc=False):
@@ -392,15 +393,18 @@ def compare_with_ledger(
 
 
 def _unlike(record: Record, line: LedgerLine) -> list[str]:
+    if line.price is None or line.size is None:
+        return ["ts"] if record.ts != line.ts * 1_000 else []
+    # The socket says a crypto trade's side among its conditions, and we in a field of its own.
+    conditions = record.conditions if line.cluster == "crypto" else line.conditions
     pairs = {
         "ts": (record.ts, line.ts * 1_000),
         "price": (record.price, line.price),
-        "size": (record.size, None if line.size is None else float(line.size)),
+        "size": (record.size, float(line.size)),
         "sequence": (record.sequence, line.sequence),
-        # The socket says a crypto trade's side among its conditions, and we in a field of its own.
-        "conditions": (record.conditions, None if line.cluster == "crypto" else line.conditions),
+        "conditions": (record.conditions, conditions),
     }
-    return [name for name, (found, said) in pairs.items() if said is not None and found != said]
+    return [name for name, (found, said) in pairs.items() if found != said]
 
 
 class Ledger:
@@ -434,7 +438,7 @@ def as_record(line: LedgerLine) -> Record:
     """What the ledger says, in the form of the log."""
     return Record(
         "trade", line.ts * 1_000, 0, line.symbol, 0, line.price or 0.0, float(line.size or 0), line.exchange, line.id,
-        line.sequence or 0, line.trf or 0, line.correction,
+        line.sequence, line.trf or 0, line.correction,
     )  # fmt: skip
 
 
@@ -481,8 +485,7 @@ class Columns:
         self.sized = [t.size for t in sized]
         self.ratio_ts = [ts for ts, _ in joined]
         self.ratio = [ratio for _, ratio in joined]
-        after = [*self.ratio_ts[1:], 0]
-        self.stood = [ratio * (later - ts) for (ts, ratio), later in zip(joined, after, strict=True)]
+        self.stood = [ratio * (later - ts) for (ts, ratio), (later, _) in itertools.pairwise(joined)]
 
     def bar(self, start: int, end: int) -> Bar:
         """The candle of [start, end)."""
