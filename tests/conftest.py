@@ -5,7 +5,7 @@ import secrets
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -51,6 +51,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("not run")
         for line in services.not_run:
             terminalreporter.write_line(line)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where tests run in several processes (-n), each tells the first what it has started and left out."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        services = session.config.stash[_SERVICES]
+        output["ran"], output["not_run"] = services.ran, services.not_run
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    services, output = node.config.stash[_SERVICES], getattr(node, "workeroutput", {})
+    services.ran += output.get("ran", [])
+    services.not_run += [line for line in output.get("not_run", []) if line not in services.not_run]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
