@@ -185,6 +185,7 @@ class LedgerLine(msgspec.Struct, gc=False):
 class _Named(msgspec.Struct, gc=False):
     cluster: str
     symbol: str
+    ts: int
 
 
 class _Derived(msgspec.Struct, gc=False):
@@ -257,6 +258,7 @@ class Log:
         self.references: dict[Identity, Record] = {}
         self.cancels: dict[str, list[Taken]] = defaultdict(list)
         self.accepted: dict[Identity, Record] = {}
+        self.first_clock: int | None = None
         self.clock = 0
         self.last_clock_offset = -1
         self.old_epochs = 0
@@ -276,6 +278,8 @@ class Log:
             return
         self._epoch = record.epoch
         if record.kind == "clock":
+            if self.first_clock is None:
+                self.first_clock = record.ts
             if record.ts > self.clock:
                 self.clock, self.last_clock_offset = record.ts, offset
         elif record.kind == "reference":
@@ -378,18 +382,26 @@ def expected_answer(taken: Taken) -> tuple[Record | None, str | None]:
 
 
 def compare_with_ledger(
-    check: str, accepted: Mapping[Identity, Record], ledger: Mapping[Identity, LedgerLine], tally: Tally
-) -> None:
-    """Every trade of the ledger once in the log, with what the ledger says of it, and no other."""
-    tally.compared(check, len(ledger.keys() | accepted.keys()))
+    check: str, accepted: Mapping[Identity, Record], ledger: Mapping[Identity, LedgerLine], began: int, tally: Tally
+) -> int:
+    """Every trade of the ledger once in the log, with what the ledger says of it, and no other.
+
+    Trades before ``began``, the log's first clock, were made when nobody listened yet; how many are missing of them.
+    """
+    before = 0
     for identity, line in ledger.items():
         record = accepted.get(identity)
         if record is None:
-            tally.wrong(check, "lost", line)
+            if line.ts * 1_000 < began:
+                before += 1
+            else:
+                tally.wrong(check, "lost", line)
         elif differing := _unlike(record, line):
             tally.wrong(check, "different", differing, described(record), "in the ledger", line)
     for identity in accepted.keys() - ledger.keys():
         tally.wrong(check, "doubled", "not in the ledger:", described(accepted[identity]))
+    tally.compared(check, len(ledger.keys() | accepted.keys()) - before)
+    return before
 
 
 def _unlike(record: Record, line: LedgerLine) -> list[str]:
@@ -412,10 +424,13 @@ class Ledger:
 
     def __init__(self, lines: Iterable[bytes]) -> None:
         self._lines: dict[tuple[str, str], list[bytes]] = defaultdict(list)
+        self.last: dict[str, int] = defaultdict(int)
+        """The event time in µs of each cluster's last trade."""
         for line in lines:
             if line.endswith(b"\n"):  # a feed that was killed may have left half a line
                 named = _decode_named(line)
                 self._lines[named.cluster, named.symbol].append(line)
+                self.last[named.cluster] = max(self.last[named.cluster], named.ts * 1_000)
         self._joined = {place: b"".join(some) for place, some in self._lines.items()}
         self._lines.clear()
 
@@ -912,12 +927,17 @@ def _ledger(options: Options, log: Log, market: str, partition: int, tally: Tall
     by_symbol: dict[str, dict[Identity, Record]] = defaultdict(dict)
     for identity, record in log.accepted.items():
         by_symbol[record.symbol][identity] = record
+    began, before = log.first_clock or 0, 0
     for symbol, accepted in by_symbol.items():
         tally.symbols.append((market, symbol))
-        compare_with_ledger(check, accepted, LEDGER.trades(market, symbol), tally)
+        before += compare_with_ledger(check, accepted, LEDGER.trades(market, symbol), began, tally)
     if market == "stocks":
         said = LEDGER.trades("crypto", options.reference)
-        compare_with_ledger("B trades.stocks: references", log.references, said, tally)
+        compare_with_ledger("B trades.stocks: references", log.references, said, began, tally)
+    if before:
+        tally.notes.append(
+            f"trades.{market}/{partition}: {before} trades of the ledger are from before its first clock"
+        )
 
 
 def _symbol(options: Options, database: Database, log: Log, market: str, symbol: str, tally: Tally) -> None:
@@ -1006,25 +1026,29 @@ def _partition(pair: tuple[tuple[Any, ...], bytes]) -> int:
 
 
 def check_gaps(options: Options) -> Tally:
-    """No gap is left open, none was given up; the table has the last word on each."""
-    tally, last = Tally(), {}
-    topic = f"{options.namespace}feed.gaps"
-    for _, _, _, value in read(options.bootstrap, topic, [0]):
-        gap = json.loads(value)
-        last[gap["cluster"], gap["start"]] = gap
-    tally.compared("B feed.gaps", len(last))
-    for gap in last.values():
-        if gap["status"] != "filled":
-            tally.wrong("B feed.gaps", "lost", gap)
-    if last:
-        length = sum((gap["end"] or gap["start"]) - gap["start"] for gap in last.values()) / SECOND
-        brought = sum(gap.get("trades", 0) for gap in last.values())
-        tally.notes.append(f"feed.gaps: {len(last)} gaps of {length:.1f} s in all brought {brought} trades")
+    """The last word on each gap, and how much stands on the dead letter topics."""
+    tally = Tally()
+    gaps = [json.loads(v) for _, _, _, v in read(options.bootstrap, f"{options.namespace}feed.gaps", [0])]
+    compare_gaps(gaps, LEDGER.last, tally)
     for service in ("ingest", "ratio", "aggregator", "sink"):
         letters = sum(1 for _ in read(options.bootstrap, f"{options.namespace}{service}.dlq", [0]))
         if letters:
             tally.notes.append(f"{service}.dlq: {letters} letters")
     return tally
+
+
+def compare_gaps(gaps: Iterable[dict[str, Any]], ends: Mapping[str, int], tally: Tally) -> None:
+    """No gap is left open and none was given up, but for one that began after its cluster's last trade (``ends``)."""
+    last = {(gap["cluster"], gap["start"]): gap for gap in gaps}
+    tally.compared("B feed.gaps", len(last))
+    for gap in last.values():
+        if gap["status"] == "open" and gap["start"] > ends[gap["cluster"]]:
+            tally.notes.append(f"feed.gaps: left open, but no trade came after its start: {gap}")
+        elif gap["status"] != "filled":
+            tally.wrong("B feed.gaps", "lost", gap)
+    length = sum((gap["end"] or gap["start"]) - gap["start"] for gap in last.values()) / SECOND
+    brought = sum(gap.get("trades", 0) for gap in last.values())
+    tally.notes.append(f"feed.gaps: {len(last)} gaps of {length:.1f} s in all brought {brought} trades")
 
 
 def check_strays(options: Options) -> Tally:

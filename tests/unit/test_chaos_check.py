@@ -175,7 +175,7 @@ def test_a_cancel_is_not_a_repeat_and_an_id_may_come_again_elsewhere() -> None:
 def held_against(ledger: list[c.LedgerLine], *records: c.Record) -> dict[str, int]:
     log, tally = log_of(*records)
     said = {c.identity_of(c.as_record(line)): line for line in ledger}
-    c.compare_with_ledger("ledger", log.accepted, said, tally)
+    c.compare_with_ledger("ledger", log.accepted, said, log.first_clock or 0, tally)
     return wrong(tally, "ledger")
 
 
@@ -203,6 +203,27 @@ def test_lost_invented_and_changed_trades_are_found() -> None:
 def test_a_trade_that_only_an_older_epoch_wrote_is_lost() -> None:
     trades = [trade(0, "1", epoch=2), trade(1, "2", epoch=1)]
     assert held_against([line_of(t) for t in trades], *trades) == {"lost": 1}
+
+
+def test_what_was_made_before_the_first_clock_may_be_missing_but_nothing_later() -> None:
+    trades = [trade(n, str(n)) for n in (10, 60, 110)]
+    ledger = [line_of(t) for t in trades]
+    assert held_against(ledger, clock(50), *trades[1:], clock(100)) == {}
+    assert held_against(ledger, clock(50), *trades[2:], clock(100)) == {"lost": 1}
+
+
+def test_gaps_must_be_filled_unless_no_trade_came_after_their_start() -> None:
+    def left(status: str, start: int = 5) -> dict[str, int]:
+        tally = c.Tally()
+        first = {"cluster": "stocks", "start": start, "end": None, "status": "open"}
+        c.compare_gaps([first, first | {"end": 9, "status": status}], {"stocks": 7}, tally)
+        return wrong(tally, "B feed.gaps")
+
+    assert left("filled") == {}
+    assert left("open") == {"lost": 1}
+    assert left("given_up") == {"lost": 1}
+    assert left("open", start=8) == {}
+    assert left("given_up", start=8) == {"lost": 1}
 
 
 def test_the_ledger_is_read_by_symbol_and_half_a_line_at_its_end_left() -> None:
