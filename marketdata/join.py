@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +26,8 @@ CORRECTION_RECORD: Final[RatioReason] = "correction_record"
 
 _Answer = tuple[str | None, float | None, int | None, int | None, float | None, float | None, float | None]
 _decode: Final = msgspec.json.Decoder(Trade).decode
+ALWAYS: Final = -1
+"""The offset of what counts for every trade, wherever it stands: back-filled trades, and those before a restart."""
 _NO_ANSWER: Final[_Answer] = (None, None, None, None, None, None, None)
 
 
@@ -42,17 +45,22 @@ class ReferenceHistory:
     def __init__(self) -> None:
         self._keys: list[OrderKey] = []
         self._trades: list[Reference] = []
+        self._offsets: list[int] = []
 
-    def add(self, trade: Reference) -> None:
-        """Put ``trade`` in its place; nearly always at the end."""
+    def add(self, trade: Reference, offset: int) -> None:
+        """Put ``trade`` in its place, nearly always at the end; ``offset``: where it stands in the log."""
+        if trade.backfilled:
+            offset = ALWAYS
         key = order_key(trade.ts, trade.sequence, trade.exchange, trade.id, trade.trf)
         if not self._keys or key > self._keys[-1]:
             self._keys.append(key)
             self._trades.append(trade)
+            self._offsets.append(offset)
             return
         at = bisect_left(self._keys, key)
         self._keys.insert(at, key)
         self._trades.insert(at, trade)
+        self._offsets.insert(at, offset)
 
     def as_of(self, ts: int) -> Reference | None:
         """The last trade with an event time at or before ``ts`` µs."""
@@ -62,15 +70,22 @@ class ReferenceHistory:
         at = bisect_left(keys, (ts + 1,))
         return self._trades[at - 1] if at else None
 
+    def as_of_place(self, ts: int, offset: int) -> Reference | None:
+        """The same among those that stood before ``offset`` in the log, or were back-filled at any time."""
+        at = bisect_left(self._keys, (ts + 1,)) - 1
+        while at >= 0 and self._offsets[at] > offset:
+            at -= 1
+        return self._trades[at] if at >= 0 else None
+
+    def next_seen(self, ts: int, until: int) -> Iterator[tuple[int, int]]:
+        """(event time, offset) of each trade after ``ts`` and up to ``until`` µs."""
+        first, last = bisect_left(self._keys, (ts + 1,)), bisect_left(self._keys, (until + 1,))
+        return ((self._keys[at][0], self._offsets[at]) for at in range(first, last))
+
     @property
     def newest(self) -> Reference | None:
         """The last one in the order of trades."""
         return self._trades[-1] if self._trades else None
-
-    def after(self, trade: Reference) -> Reference | None:
-        """The one that follows ``trade`` in the order of trades."""
-        at = bisect_right(self._keys, order_key(trade.ts, trade.sequence, trade.exchange, trade.id, trade.trf))
-        return self._trades[at] if at < len(self._trades) else None
 
     def forget_before(self, ts: int) -> None:
         """Drop what is older than ``ts`` µs, but for the newest of it: it still tells "stale" from "never seen"."""
@@ -78,6 +93,7 @@ class ReferenceHistory:
         if at > 0:
             del self._keys[:at]
             del self._trades[:at]
+            del self._offsets[:at]
 
 
 class JoinMark(msgspec.Struct, frozen=True):
@@ -97,7 +113,7 @@ class RatioJoin:
         self._hours = hours
         self._max_age = settings.max_age_us
         self._history = ReferenceHistory()
-        self._recent: dict[int, list[bytes]] = {}  # records of stock trades by the second, within the horizon
+        self._recent: dict[int, list[tuple[int, bytes]]] = {}  # by the second: offsets and records of stock trades
         self._revisions: dict[tuple[OrderKey, str], int] = {}
         self._pruned = 0
 
@@ -114,7 +130,7 @@ class RatioJoin:
         """Begin where ``mark`` was taken."""
         self.intake.resume(mark.clock, mark.epoch)
         if mark.reference is not None:
-            self._history.add(mark.reference)
+            self._history.add(mark.reference, ALWAYS)
 
     def clock(self, clock: Clock) -> bool:
         """Move to ``clock``; False where an older epoch wrote it or it goes back."""
@@ -124,12 +140,12 @@ class RatioJoin:
             self._prune()
         return True
 
-    def reference(self, trade: Reference) -> bool:
+    def reference(self, trade: Reference, offset: int) -> bool:
         """Take a BTC copy into the history; False where it was repeated or of an older epoch."""
         if not self.intake.accept_trade(trade):
             return False
         if trade.symbol == self._reference and trade.correction not in CORRECTION_RECORDS:
-            self._history.add(trade)
+            self._history.add(trade, offset)
         return True
 
     def stock(self, trade: Trade, raw: bytes, src: Src, now: int) -> Ratio | None:
@@ -141,20 +157,17 @@ class RatioJoin:
             return None
         match, reason = self._match(trade)
         if reason is not CORRECTION_RECORD and reason is not PAST_HORIZON:
-            self._recent.setdefault(trade.ts // SECOND_US, []).append(raw)
+            self._recent.setdefault(trade.ts // SECOND_US, []).append((src[1], raw))
         return self._ratio(trade, match, reason, src, now)
 
     def revised(self, reference: Reference, src: Src, now: int) -> list[Ratio]:
         """The ratios that a back-filled ``reference``, just taken, changes: in the order of trades, n from 1 on."""
         if not reference.backfilled or reference.symbol != self._reference:
             return []
-        after = self._history.after(reference)
-        until = reference.ts + self._max_age if after is None else min(after.ts, reference.ts + self._max_age)
         changed = [
             trade
-            for second in range(reference.ts // SECOND_US, until // SECOND_US + 1)
-            for trade in map(_decode, self._recent.get(second, ()))
-            if trade.ts >= self.intake.oldest and self._match(trade)[0] is reference
+            for offset, trade in self._perhaps_changed(reference)
+            if trade.ts >= self.intake.oldest and self._history.as_of_place(trade.ts, offset) is reference
         ]
         keyed = sorted((order_key(t.ts, t.sequence, t.exchange, t.id, t.trf), t.symbol, t) for t in changed)
         ratios = []
@@ -162,6 +175,25 @@ class RatioJoin:
             revision = self._revisions[key, symbol] = self._revisions.get((key, symbol), 0) + 1
             ratios.append(self._ratio(trade, reference, None, (src[0], src[1], n), now, revision))
         return ratios
+
+    def _perhaps_changed(self, reference: Reference) -> Iterator[tuple[int, Trade]]:
+        """Trades that may match ``reference``: from its time on, and not after a later BTC trade that they knew."""
+        until = reference.ts + self._max_age
+        later = self._history.next_seen(reference.ts, until)
+        following = next(later, None)
+        known = 1 << 62  # the least offset of the BTC trades between: who stands after it knew one of them
+        for second in range(reference.ts // SECOND_US, until // SECOND_US + 1):
+            while following is not None and following[0] // SECOND_US < second:
+                known = min(known, following[1])
+                following = next(later, None)
+            for offset, raw in self._recent.get(second, ()):
+                if offset > known:
+                    break  # and so all that follow: they stand in the order of the log
+                trade = _decode(raw)
+                if reference.ts <= trade.ts <= until:
+                    yield offset, trade
+            if known < 0:
+                return
 
     def _ratio(  # noqa: PLR0917 - by position it costs a fourth
         self, trade: Trade, match: Reference | None, reason: RatioReason | None, src: Src, now: int, revision: int = 0

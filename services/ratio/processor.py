@@ -49,7 +49,7 @@ class RatioProcessor:
         self._rewind.newest = max(self._rewind.newest, record.ts)
         if type(record) is Trade:
             self._stock(record, value, src, now)
-        elif self._join.reference(record):
+        elif self._join.reference(record, offset):
             self._pass_on(record.symbol.encode(), value, src, _REFERENCE)
             if record.backfilled:
                 for ratio in self._join.revised(record, src, now):
