@@ -70,7 +70,7 @@ def _faults(rng: random.Random, count: int) -> list[dict[str, Any]]:
         {"fault": "close", "code": 1000},
         {"fault": "close", "code": 1008},
         {"fault": "close", "code": 1011},
-        {"fault": "silence", "seconds": 8},
+        {"fault": "silence", "seconds": 12},
         {"fault": "garbage"},
         {"fault": "no_ev"},
         {"fault": "big_frame"},

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psycopg
@@ -26,6 +27,8 @@ from tests.chaos.stack import NAMESPACE, PARTITIONS, SCHEMA, Stack, eventually, 
 
 FRESH, FRESH_SCHEMA = "fresh.", "fresh"
 RATE = 2_000
+HEAL_S = 8.0
+"""Of trades after the last blow, so that what it has done is noticed."""
 CHECK = Path(__file__).with_name("check.py")
 
 
@@ -44,6 +47,7 @@ def run(seed: int, *, short: bool, directory: Path | None = None) -> int:
     try:
         stack.start_servers()
         stack.start()
+        stack.go()
         eventually(lambda: stack.records("sink") > 10_000, "rows flow", 90)
         say(f"everything runs after {time.monotonic() - began:.0f} s")
         Hurting(stack, seed, short).run()
@@ -139,14 +143,18 @@ class Hurting:
 def drain(stack: Stack) -> None:
     """No more trades; wait until clocks have closed every window and all of it is stored."""
     stack.admin("faults", method="DELETE")
-    stack.admin("stop", {"trades": True})
+    time.sleep(HEAL_S)
+    eventually(lambda: not open_gaps(stack), "every gap is filled", 120)
+    stack.admin("stop")
     ingested = time.time_ns() // 1_000
     topics = Topics(NAMESPACE)
 
-    longest = 61_000_000 if "1m" in stack.intervals else 30_000_000  # the poller for corrections has come round as well
+    longest = (
+        61_000_000 if "1m" in stack.intervals else 30_000_000
+    )  # the poller for corrections has come round as well
 
     def closed() -> bool:
-        return _clock_at_end(stack, topics) > ingested + longest
+        return _clock_at_end(stack, topics) > ingested + longest and not open_gaps(stack)
 
     eventually(closed, "clocks pass the end of every window", 180)
     say(f"deaths: { {w.label: w.deaths for w in stack.workers} }")
@@ -164,6 +172,16 @@ def _clock_at_end(stack: Stack, topics: Topics) -> int:
         clocks = [msgspec.json.decode(value) for _, value in read_back(stack.kafka.bootstrap, places, 3)]
         newest.append(min((c["ts"] for c in clocks if c["kind"] == "clock"), default=0))
     return min(newest)
+
+
+def open_gaps(stack: Stack) -> list[dict[str, Any]]:
+    """The gaps whose newest word is that they are open."""
+    place = (Topics(NAMESPACE).gaps, 0)
+    newest: dict[tuple[str, int], dict[str, Any]] = {}
+    for _, value in read_back(stack.kafka.bootstrap, [place], 10_000):
+        gap = msgspec.json.decode(value)
+        newest[gap["cluster"], gap["start"]] = gap
+    return [gap for gap in newest.values() if gap["status"] == "open"]
 
 
 def finish(stack: Stack, namespace: str, schema: str) -> None:

@@ -21,7 +21,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from feed.symbols import DEFAULT_SYMBOLS, is_pair, symbol_list
 from market.native import Child, KafkaBroker, PostgresServer, choose_port, choose_ports
 from market.stack import get_health
-from marketdata.topics import Topics
+from marketdata.topics import MARKETS, Topics
 from streaming.admin import ensure_topics
 
 PARTITIONS: Final = 6
@@ -128,10 +128,20 @@ class Stack:
         names = Topics(NAMESPACE).specs(PARTITIONS, tuple(self.intervals.split(",")))
         ensure_topics(self.kafka.bootstrap, names)
         self._start_feed()
+        self.admin("stop")  # what nobody was connected for at the very beginning nobody can be asked for
         for service in ("sink", "aggregator", "ratio", "ingest"):
             self.workers += self.service(service, NAMESPACE, SCHEMA, WORKERS[service])
         self._watching.set()
         threading.Thread(target=self._watch, daemon=True).start()
+
+    def go(self) -> None:
+        """Let the market begin, once ingest listens."""
+
+        def listens() -> bool:
+            return any(_metric(w.port, "ingest_connected") == len(MARKETS) for w in self.workers)
+
+        eventually(listens, "ingest is connected", 90)
+        self.admin("go")
 
     def service(self, name: str, namespace: str, schema: str, count: int) -> list[Supervised]:
         made = []
@@ -153,7 +163,7 @@ class Stack:
             "DRY_RUN": "true", "SYMBOLS": ",".join(s for s in symbols if not is_pair(s)),
             "CRYPTO_SYMBOLS": ",".join(s for s in symbols if is_pair(s)),
             "STOCKS_URL": f"{url}/stocks", "CRYPTO_URL": f"{url}/crypto",
-            "REST_URL": f"http://127.0.0.1:{self._rest}", "SILENCE_TIMEOUT_S": "5", "CORRECTIONS_EVERY_S": "15", "CORRECTIONS_WINDOW_S": "300",
+            "REST_URL": f"http://127.0.0.1:{self._rest}", "SILENCE_TIMEOUT_S": "10", "CORRECTIONS_EVERY_S": "15", "CORRECTIONS_WINDOW_S": "300",
             "REST_CALLS_PER_MINUTE": "6000",
         } | self._environment  # fmt: skip
 
@@ -275,6 +285,16 @@ class Stack:
         for stop in (self.kafka.kill, self.postgres.stop):
             with contextlib.suppress(Exception):
                 stop()
+
+
+def _metric(port: int, name: str) -> float:
+    """The sum of a metric over its labels; 0 where nothing answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as answer:
+            lines = answer.read().decode().splitlines()
+    except OSError:
+        return 0.0
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name) and line[len(name)] in " {")
 
 
 def eventually(condition: Callable[[], bool], what: str, seconds: float, pause: float = 0.5) -> None:
