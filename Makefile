@@ -39,8 +39,13 @@ psql: setup  ## Open the database, starting it if it does not run (SQL="..." run
 clean: setup  ## Delete the data: topics, database and logs
 	@$(MARKET) clean
 
-test: setup  ## Run every test of the short ladder, on a real Kafka and a real PostgreSQL
+test: setup  ## Run every test of the short ladder, on a real Kafka and a real PostgreSQL (ARGS="..." runs only those)
+ifdef ARGS
 	@$(VENV)/bin/python -m pytest $(ARGS)
+else
+	@$(VENV)/bin/python -m pytest tests/chaos
+	@$(VENV)/bin/python -m pytest --ignore tests/chaos -n 2 --dist loadfile
+endif
 
 test-fast: setup  ## Run only the tests that need no server
 	@$(VENV)/bin/python -m pytest tests/unit tests/property $(ARGS)

@@ -163,7 +163,8 @@ class Stack:
             "DRY_RUN": "true", "SYMBOLS": ",".join(s for s in symbols if not is_pair(s)),
             "CRYPTO_SYMBOLS": ",".join(s for s in symbols if is_pair(s)),
             "STOCKS_URL": f"{url}/stocks", "CRYPTO_URL": f"{url}/crypto",
-            "REST_URL": f"http://127.0.0.1:{self._rest}", "SILENCE_TIMEOUT_S": "10", "CORRECTIONS_EVERY_S": "15", "CORRECTIONS_WINDOW_S": "300",
+            "REST_URL": f"http://127.0.0.1:{self._rest}", "SILENCE_TIMEOUT_S": "10", "CORRECTIONS_EVERY_S": "15",
+            "CORRECTIONS_WINDOW_S": "300",
             "REST_CALLS_PER_MINUTE": "6000",
         } | self._environment  # fmt: skip
 

@@ -182,7 +182,10 @@ def test_monitoring_queries_work_as_they_are(played: Result, postgres: str) -> N
     assert summary[:2] == ("XXX", 77_262)
 
 
-@pytest.mark.parametrize(("name", "speed", "workers"), [("recorded_3", "max", 3), ("recorded_5000", "5000", 3)])
+@pytest.mark.parametrize(
+    ("name", "speed", "workers"),
+    [("recorded_3", "max", 3), pytest.param("recorded_5000", "5000", 3, marks=pytest.mark.long)],
+)
 def test_any_speed_and_any_number_of_workers_give_the_same(
     kafka: str, postgres: str, tmp_path: Path, files: list[str], played: Result, name: str, speed: str, workers: int
 ) -> None:

@@ -34,7 +34,10 @@ def test_every_trade_becomes_a_ratio_and_nearly_all_are_joined(played: Result) -
     assert played.counts["non-null ratios"] > 400_000
 
 
-@pytest.mark.parametrize(("name", "speed", "workers"), [("simulated_3", "max", 3), ("simulated_5000", "5000", 3)])
+@pytest.mark.parametrize(
+    ("name", "speed", "workers"),
+    [pytest.param("simulated_3", "max", 3, marks=pytest.mark.long), ("simulated_5000", "5000", 3)],
+)
 def test_any_speed_and_any_number_of_workers_give_the_same(
     kafka: str,
     postgres: str,

@@ -93,6 +93,7 @@ def test_it_starts_before_kafka_and_the_database_do(own: Any, broker: KafkaBroke
     assert bench.rows(COUNT) == [(20, 20)]
 
 
+@pytest.mark.long
 def test_kafka_is_away_while_it_runs(own: Any, broker: KafkaBroker, database: str) -> None:
     broker.start()
     bench = own(database)
@@ -110,6 +111,7 @@ def test_kafka_is_away_while_it_runs(own: Any, broker: KafkaBroker, database: st
     assert bench.rows(COUNT) == [(200, 200)]
 
 
+@pytest.mark.long
 def test_letters_wait_for_kafka_and_a_stop_does_not(own: Any, broker: KafkaBroker, server: PostgresServer) -> None:
     broker.start()
     server.start()
@@ -290,6 +292,7 @@ def filled_up(bench: Bench, server: PostgresServer, disk: Path) -> None:
         sink.stop()
 
 
+@pytest.mark.long
 def test_memory_is_bounded_while_the_database_takes_nothing(bench: Bench, server: PostgresServer) -> None:
     server.start()
     bench.database = server.dsn
@@ -305,6 +308,7 @@ def test_memory_is_bounded_while_the_database_takes_nothing(bench: Bench, server
     assert bench.rows(COUNT) == [(100_000, 100_000)]
 
 
+@pytest.mark.long
 def test_a_stop_is_soon_while_the_database_is_frozen_at_the_start(bench: Bench, server: PostgresServer) -> None:
     server.start()
     bench.database = server.dsn
