@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from zlib import crc32
 
 import msgspec
@@ -17,7 +17,7 @@ from feed.faults import CloseConnection, DropConnection, RestAnswer
 from feed.history import Row
 
 BIG_FRAME: Final = 1_200_000
-GARBAGE: Final = b'[{"ev":"T","sym":\xff\xfe not JSON'
+GARBAGE: Final = b'[{"ev":"T","sym":"MARA" not JSON'
 NO_EV: Final = b'[{"sym":"MARA","p":1.0}]'
 _ERROR: Final = b'{"status":"ERROR","error":"told to fail"}'
 
@@ -39,7 +39,7 @@ class Drop(Fault, tag="drop"):
 class Close(Fault, tag="close"):
     """The connection is closed with this WebSocket code."""
 
-    code: int = 1000
+    code: Annotated[int, msgspec.Meta(ge=1000, le=4999)] = 1000
     reason: str = "told to close"
 
 
@@ -62,7 +62,7 @@ class BigFrame(Fault, tag="big_frame"):
 class Lasting(Fault, tag=None):
     """A fault that lasts for some seconds."""
 
-    seconds: float = 5.0
+    seconds: Annotated[float, msgspec.Meta(ge=0)] = 5.0
 
 
 class Silence(Lasting, tag="silence"):
@@ -72,7 +72,7 @@ class Silence(Lasting, tag="silence"):
 class Duplicate(Lasting, tag="duplicate"):
     """Some frames are sent twice."""
 
-    share: float = 0.2
+    share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.2
 
 
 class RefuseAuth(Lasting, tag="refuse_auth"):
@@ -82,13 +82,13 @@ class RefuseAuth(Lasting, tag="refuse_auth"):
 class DropInAuth(Fault, tag="drop_in_auth"):
     """The connection is dropped, and so are the next ones, at the key."""
 
-    count: int = 1
+    count: Annotated[int, msgspec.Meta(ge=1)] = 1
 
 
 class MaxConnections(Fault, tag="max_connections"):
     """The connection is dropped, and the next ones are turned away right after they subscribed."""
 
-    count: int = 1
+    count: Annotated[int, msgspec.Meta(ge=1)] = 1
 
 
 class RestError(Lasting, tag="rest_error"):
@@ -106,7 +106,7 @@ class RestLimit(Lasting, tag="rest_limit"):
 class RestMissing(Lasting, tag="rest_missing"):
     """REST leaves out a share of the trades."""
 
-    share: float = 0.2
+    share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.2
 
 
 class RestLate(Lasting, tag="rest_late"):
@@ -141,7 +141,7 @@ class Trouble:
         self._now = now
         self._random = random.Random(seed)
         self._lasting: list[tuple[float, Lasting]] = []
-        self._frames: list[Fault] = []
+        self._frames: list[tuple[str, Fault]] = []  # by cluster, for its next data
         self._refusals: dict[type[Fault], dict[str, int]] = {DropInAuth: {}, MaxConnections: {}}
         self.clients: Callable[[], Iterable[Client]] = tuple
 
@@ -150,7 +150,7 @@ class Trouble:
         if isinstance(fault, Lasting):
             self._lasting.append((self._now() + fault.seconds, fault))
         if isinstance(fault, Garbage | NoEv | BigFrame):
-            self._frames.append(fault)
+            self._frames += [(cluster, fault) for cluster in _clusters(fault)]
         if isinstance(fault, DropInAuth | MaxConnections):
             self._refusals[type(fault)] |= dict.fromkeys(_clusters(fault), fault.count)
         for client in [client for client in self.clients() if client.cluster in _clusters(fault)]:
@@ -196,9 +196,9 @@ class Trouble:
         duplicate = self._has(Duplicate, cluster)
         if duplicate is not None:
             frames = [f for frame in frames for f in [frame] * (1 + (self._random.random() < duplicate.share))]
-        for fault in [f for f in self._frames if cluster in _clusters(f)]:
-            self._frames.remove(fault)
-            frames = _spoiled(list(frames), fault)
+        for entry in [entry for entry in self._frames if entry[0] == cluster]:
+            self._frames.remove(entry)
+            frames = _spoiled(list(frames), entry[1])
         return frames
 
     async def on_rest(self, path: str) -> RestAnswer | None:

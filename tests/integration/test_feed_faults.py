@@ -175,7 +175,13 @@ async def test_rest_that_fails_waits_forgets_and_is_late(feed: FeedServer) -> No
 
 
 async def test_what_is_not_known_is_refused_and_without_leave_there_is_no_admin(feed: FeedServer) -> None:
-    for body in ({"fault": "rain"}, {"fault": "drop", "colour": 1}, {"fault": "close", "code": "x"}, {}):
+    for body in (
+        {"fault": "rain"},
+        {"fault": "drop", "colour": 1},
+        {"fault": "close", "code": 999},
+        {"fault": "silence", "seconds": -1},
+        {},
+    ):
         answer = await admin(feed, **body)
         assert answer.status_code == 400
         assert "max_connections" in answer.json()["error"]
