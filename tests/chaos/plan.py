@@ -26,7 +26,7 @@ class Doses:
 
 
 SHORT: Final = Doses(kills=3, broker=2, database=2, pauses=3, faults=5, gap_s=(0.5, 4.0))
-LONG: Final = Doses(kills=15, broker=10, database=10, pauses=20, faults=30, gap_s=(1.0, 8.0))
+LONG: Final = Doses(kills=15, broker=10, database=10, pauses=20, faults=30, gap_s=(0.5, 4.0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from tests.chaos.stack import NAMESPACE, PARTITIONS, SCHEMA, Stack, eventually, 
 
 FRESH, FRESH_SCHEMA = "fresh.", "fresh"
 RATE = 2_000
+CHECK_S = 900
 HEAL_S = 8.0
 """Of trades after the last blow, so that what it has done is noticed."""
 CHECK = Path(__file__).with_name("check.py")
@@ -242,4 +243,4 @@ def check(stack: Stack) -> int:
                "--namespace", NAMESPACE, "--fresh-namespace", FRESH, "--schema", SCHEMA,
                "--fresh-schema", FRESH_SCHEMA, "--ledger", str(stack.ledger), "--intervals", stack.intervals,
                "--horizon", "120"]  # fmt: skip
-    return subprocess.run(command, check=False).returncode
+    return subprocess.run(command, check=False, timeout=CHECK_S).returncode
