@@ -68,6 +68,10 @@ class Emitter:
         """What follows belongs to ``ticket``'s run."""
         self._ticket = ticket
 
+    def end(self) -> None:
+        """The run is over; what it held on to can go, also when the partition moves away."""
+        self._ticket = None
+
     def wants(self, topic: str, src: Src) -> bool:
         """Whether ``src`` is not yet in ``topic``: ask before encoding."""
         tail = self._tails[topic]

@@ -120,6 +120,7 @@ class StageWorker:
                 way.position, way.capture = position, partition.processor.capture()
         partition.position = position
         partition.processor.after_run(now)
+        partition.emitter.end()
         ticket.processed()
         self.producer.poll(0)
         metrics.RECORDS.labels(partition.stage.name).inc(size)

@@ -59,7 +59,6 @@ def begin_partitions(settings: ServiceSettings, partitions: Sequence[Partition])
     except ExpiredError as error:
         raise ExpiredError(f"{error}: the input's retention must be longer than REVISION_HORIZON_S") from error
     finally:
-        gc.freeze()
         gc.enable()
     for place, (partition, snapshot) in restored.items():
         partition.position = snapshot.position
