@@ -41,6 +41,8 @@ class StageWorker:
         self._limit = DeadLetterLimit(settings.dead_letter_share)
         self.joined = False  # whether the group has ever assigned us anything, or nothing, to do
         self.partitions: dict[tuple[str, int], Partition] = {}
+        self._restored: dict[tuple[str, int], Partition] = {}
+        self._restoring: asyncio.Future[None] | None = None
         self.producer: Producer = exact_producer(settings.kafka_bootstrap_servers, name=service)
         self.app = self._make_app()
 
@@ -182,9 +184,9 @@ class StageWorker:
             del self.partitions[place]
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self.producer.flush, 20)
-        new = [self._begin(source, number) for source, number in sorted(assigned - set(self.partitions))]
-        await loop.run_in_executor(None, begin_partitions, self._settings, new)
-        self.partitions.update({(partition.stage.input, partition.number): partition for partition in new})
+        await self._restore(assigned - set(self.partitions))
+        self.partitions.update(self._restored)
+        self._restored.clear()
         places = [(topic, p) for source, p in assigned for topic in self._stages[source].outputs]
         tails = await loop.run_in_executor(None, read_tails, self._settings.kafka_bootstrap_servers, places)
         for source, number in assigned:
@@ -194,6 +196,25 @@ class StageWorker:
         self.joined = True
         log.info("partitions assigned", partitions=sorted(assigned), seconds=round(time.perf_counter() - started, 3))
         return positions
+
+    async def _restore(self, missing: set[tuple[str, int]]) -> None:
+        """Have ``missing`` restored. Faust may cancel this at the next rebalance; what has begun goes on and counts.
+
+        Otherwise a group that rebalances faster than it restores would begin again and again.
+        """
+        if self._restoring is not None:
+            await asyncio.shield(self._restoring)
+        for place in set(self._restored) - missing:
+            del self._restored[place]
+        new = [self._begin(source, number) for source, number in sorted(missing - set(self._restored))]
+        if new:
+            self._restoring = asyncio.ensure_future(self._restore_all(new))
+            await asyncio.shield(self._restoring)
+
+    async def _restore_all(self, new: list[Partition]) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, begin_partitions, self._settings, new)
+        self._restored.update({(partition.stage.input, partition.number): partition for partition in new})
+        self._restoring = None
 
     def _begin(self, source: str, number: int) -> Partition:
         stage = self._stages[source]
