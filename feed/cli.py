@@ -50,7 +50,10 @@ def serve(  # noqa: PLR0917
     api_key: Annotated[str | None, typer.Option(envvar="FEED_API_KEY", help="the only key; default any")] = None,
     max_connections: Annotated[int, typer.Option(envvar="FEED_MAX_CONNECTIONS", help="per cluster and key")] = 1,
     history_minutes: Annotated[float, typer.Option(envvar="FEED_HISTORY_MINUTES", help="what REST keeps")] = 30.0,
-    history_trades: Annotated[int, typer.Option(envvar="FEED_HISTORY_TRADES", help="at most")] = 1_000_000,
+    history_trades: Annotated[int, typer.Option(envvar="FEED_HISTORY_TRADES", help="at most")] = 2_000_000,
+    corrections: Annotated[
+        float, typer.Option(envvar="FEED_CORRECTIONS", help="share of stock trades taken back later, in REST only")
+    ] = 0.0,
     admin: Annotated[bool, typer.Option("--admin", envvar="FEED_ADMIN", help="faults by POST /admin/faults")] = False,
     scenario: Annotated[
         Path | None, typer.Option(envvar="FEED_SCENARIO", help="faults from this file of JSON lines")
@@ -78,6 +81,7 @@ def serve(  # noqa: PLR0917
             history_minutes=history_minutes,
             history_trades=history_trades,
             duration_s=duration,
+            corrections=corrections,
             admin=admin,
             scenario=scenario,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from websockets.asyncio.server import ServerConnection
@@ -34,6 +35,10 @@ class Client:
         self._queue: deque[bytes | CloseConnection] = deque()
         self._queued_bytes = 0
         self._wake = asyncio.Event()
+        self._flow = asyncio.Event()
+        self._flow.set()
+        self._end_hold: asyncio.TimerHandle | None = None
+        self._after_hold: Callable[[], None] | None = None
 
     def send_status(self, *statuses: Status) -> None:
         """Queue the statuses, one frame each as the vendor does."""
@@ -43,9 +48,7 @@ class Client:
     def send_frame(self, data: bytes) -> bool:
         """Queue a data frame; False if the client was too slow and is now being dropped."""
         if self._queued_bytes + len(data) > self._max_queue_bytes:
-            self._queue.clear()
-            self._queued_bytes = 0
-            self.finish(CloseConnection(1008, SLOW_CONSUMER.message), SLOW_CONSUMER)
+            self.cut_slow()
             return False
         self._put(data)
         return True
@@ -59,6 +62,42 @@ class Client:
         self._queue.append(close)
         self._wake.set()
         asyncio.get_running_loop().call_later(self._grace_s, self.socket.transport.abort)
+
+    def drop(self) -> None:
+        """End the connection at once, without a close frame."""
+        self.closing = True
+        self.socket.transport.abort()
+
+    def cut_slow(self) -> None:
+        """Throw away what it did not read, and tell it so."""
+        self._queue.clear()
+        self._queued_bytes = 0
+        self.finish(CloseConnection(1008, SLOW_CONSUMER.message), SLOW_CONSUMER)
+
+    @property
+    def held(self) -> bool:
+        """Whether it is sent nothing for now."""
+        return self._end_hold is not None
+
+    def hold(self, seconds: float, then: Callable[[], None] | None, *, pong: bool = True) -> None:
+        """Send nothing for so long, nor answer pings without `pong`; then do `then`, or send what was held back."""
+        self._flow.clear()
+        self._after_hold = then
+        self._end_hold = asyncio.get_running_loop().call_later(seconds, self.release)
+        if not pong:
+            self.socket.transport.pause_reading()
+
+    def release(self) -> None:
+        """End the hold now, if there is one."""
+        if self._end_hold is None:
+            return
+        self._end_hold.cancel()
+        self._end_hold = None
+        if self._after_hold is not None and not self.closing:
+            self._after_hold()
+        self._flow.set()
+        if not self.socket.transport.is_closing():
+            self.socket.transport.resume_reading()
 
     def take_frames(self) -> list[bytes]:
         """The events collected in `due` as frames of a few hundred events, each far below 1 MiB."""
@@ -77,6 +116,9 @@ class Client:
         try:
             while True:
                 while self._queue:
+                    if self._end_hold is not None:
+                        await self._flow.wait()
+                        continue
                     item = self._queue.popleft()
                     if isinstance(item, CloseConnection):
                         await self.socket.close(item.code, item.reason)
@@ -89,6 +131,8 @@ class Client:
             return
 
     def _put(self, data: bytes) -> None:
+        if self.closing:
+            return
         self._queue.append(data)
         self._queued_bytes += len(data)
         self._wake.set()

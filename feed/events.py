@@ -54,7 +54,8 @@ class Event(msgspec.Struct, gc=False):
     """One event with the moment it is due on the wire (`send_ms`, never before its own time in a live market).
 
     `payload` is what is encoded: the trade itself, or the public fields of a played record, whose `trade` is None
-    for quotes, bars and other kinds. `correction` is REST's.
+    for quotes, bars and other kinds. `correction` is REST's; of a correction record, `about` is the trade it is about
+    if it is known.
     """
 
     send_ms: int
@@ -63,3 +64,4 @@ class Event(msgspec.Struct, gc=False):
     payload: Trade | dict[str, Any]
     trade: Trade | None
     correction: int = 0
+    about: Trade | None = None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from feed.dialogue import Status
 from feed.history import Row
+
+if TYPE_CHECKING:
+    from feed.client import Client
 
 
 class CloseConnection(Exception):  # noqa: N818 - an instruction to the server, not an error of its own
@@ -45,14 +48,20 @@ class Faults(Protocol):
     async def on_subscribe(self, cluster: str, items: list[str]) -> list[str]:
         """Items such as T.MARA are asked for; the result is those that the server will notice."""
 
-    def before_send(self, cluster: str, frames: Sequence[bytes]) -> Sequence[bytes]:
+    async def on_subscribed(self, cluster: str) -> None:
+        """A subscription was confirmed."""
+
+    def before_send(self, client: Client, frames: Sequence[bytes]) -> Sequence[bytes]:
         """Data frames for one client; the result is what it gets. On the hot path, so it must not block."""
 
     async def on_rest(self, path: str) -> RestAnswer | None:
         """A REST request came in; None lets it be answered truly."""
 
-    def rest_rows(self, rows: list[Row]) -> list[Row]:
-        """A page's rows; the result is what the client gets of them."""
+    def rest_newest_ns(self, path: str) -> int | None:
+        """The time in ns after which REST has no trades yet, None for all that were sent."""
+
+    def rest_rows(self, path: str, rows: list[Row], last: bool) -> list[Row]:
+        """A page's rows, and whether it is the last page; the result is what the client gets of them."""
 
 
 class NoFaults:
@@ -69,7 +78,10 @@ class NoFaults:
         """Notice everything."""
         return items
 
-    def before_send(self, cluster: str, frames: Sequence[bytes]) -> Sequence[bytes]:
+    async def on_subscribed(self, cluster: str) -> None:
+        """Let them stay."""
+
+    def before_send(self, client: Client, frames: Sequence[bytes]) -> Sequence[bytes]:
         """Send every frame as it is."""
         return frames
 
@@ -77,6 +89,10 @@ class NoFaults:
         """Answer truly."""
         return None
 
-    def rest_rows(self, rows: list[Row]) -> list[Row]:
+    def rest_newest_ns(self, path: str) -> int | None:
+        """Have all."""
+        return None
+
+    def rest_rows(self, path: str, rows: list[Row], last: bool) -> list[Row]:
         """Show every row."""
         return rows

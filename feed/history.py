@@ -12,6 +12,7 @@ from feed.events import StockTrade, Trade
 
 MARKED_BY: Final = {1: 12, 7: 11, 8: 10}
 """A trade's mark, and the record whose arrival makes it known: until then REST calls the trade regular."""
+_MARK_OF: Final = {record: mark for mark, record in MARKED_BY.items()}
 Row = tuple[int, int, Trade]
 """Time in ns, order of arrival, trade: what REST sorts and pages by."""
 Place = tuple[int, int]
@@ -44,8 +45,11 @@ class History:
         self._marks: deque[Place] = deque()  # newest time and number of rows added, once a second
         self.size = 0
 
-    def add(self, trade: Trade, correction: int = 0) -> None:
-        """Keep a trade that was just sent; a correction record also marks the trade it is about."""
+    def add(self, trade: Trade, correction: int = 0, about: Trade | None = None) -> None:
+        """Keep a trade that was just sent; a correction record also marks the trade it is about.
+
+        That is `about`, else one announced by its own mark, of the same exchange, price and size.
+        """
         row = (time_ns(trade), next(self._arrival), trade)
         rows = self._rows[ticker_of(trade)]
         if rows and row < rows[-1]:
@@ -55,7 +59,10 @@ class History:
         self.size += 1
         self._added += 1
         self._newest_ns = max(self._newest_ns, row[0])
-        if correction:
+        if about is not None:
+            self._corrections[row[1]] = correction
+            self._mark(about, _MARK_OF[correction])
+        elif correction:
             self._correct(trade, row[1], correction)
 
     def correction(self, row: Row) -> int:
@@ -87,6 +94,12 @@ class History:
                 self._corrections.pop(row[1], None)
             del rows[:cut]
             self.size -= cut
+
+    def _mark(self, trade: Trade, mark: int) -> None:
+        rows, at = self._rows[ticker_of(trade)], time_ns(trade)
+        for row in rows[bisect_left(rows, (at, -1), key=_place) : bisect_right(rows, (at + 1, -1), key=_place)]:
+            if row[2] is trade:
+                self._corrections[row[1]] = mark
 
     def _correct(self, trade: Trade, arrival: int, correction: int) -> None:
         about = (ticker_of(trade), trade.x, trade.p, trade.s)

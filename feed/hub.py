@@ -70,7 +70,7 @@ class Hub:
         return tuple(c for c in self._clients if c.cluster == cluster and c.subscriptions.wants(*topic))
 
     def _send(self, client: Client) -> None:
-        for data in self._faults.before_send(client.cluster, client.take_frames()):
+        for data in self._faults.before_send(client, client.take_frames()):
             if not client.send_frame(data):
                 self.slow_consumers += 1
                 log.warning("client dropped: it reads too slowly", cluster=client.cluster)

@@ -65,7 +65,7 @@ class Pump:
             trade = event.trade
             if trade is not None:
                 add_ledger(trade, event.correction)
-                add_history(trade, event.correction)
+                add_history(trade, event.correction, event.about)
         self._hub.publish(events)
 
     def tidy(self) -> None:

@@ -57,13 +57,13 @@ class Rest:
         answer = await self._faults.on_rest(request.url.path)
         if answer is not None:
             return Response(answer.body, answer.status, answer.headers, media_type="application/json")
-        if not self._accepts(_api_key(request)):
+        if not self._accepts(api_key_of(request)):
             return self._error(401, "Unknown API Key")
         try:
             query = read_query(request.path_params["ticker"], request.query_params)
         except QueryError as error:
             return self._error(400, str(error))
-        return self._json(await self._page(query, str(request.base_url)))
+        return self._json(await self._page(query, request.url.path, str(request.base_url)))
 
     async def health(self, _: Request) -> Response:
         """Whether the feed runs, and how it fares."""
@@ -73,13 +73,15 @@ class Rest:
         """What was sent, by symbol and in all."""
         return self._json(self._ledger.summary())
 
-    async def _page(self, query: Query, base_url: str) -> dict[str, Any]:
-        rows = self._history.page(query.ticker, query.span, query.limit + 1, query.descending)
+    async def _page(self, query: Query, path: str, base_url: str) -> dict[str, Any]:
+        newest = self._faults.rest_newest_ns(path)
+        span = query.span if newest is None else (query.span[0], min(query.span[1], (newest, 0)))
+        rows = self._history.page(query.ticker, span, query.limit + 1, query.descending)
         more, rows = len(rows) > query.limit, rows[: query.limit]
         body = {
             "status": "OK",
             "request_id": uuid4().hex,
-            "results": await self._results(self._faults.rest_rows(rows)),
+            "results": await self._results(self._faults.rest_rows(path, rows, not more)),
         }
         if more:
             cursor = encode_cursor(query.after(rows[-1]))
@@ -125,6 +127,7 @@ def vendor_trade(row: Row, correction: int) -> dict[str, Any]:
     return fields
 
 
-def _api_key(request: Request) -> str:
+def api_key_of(request: Request) -> str:
+    """The key that a request bears in its header or its query, empty if none."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token if scheme.lower() == "bearer" and token else request.query_params.get("apiKey", "")

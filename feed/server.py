@@ -8,15 +8,18 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Any, Self
 
 import structlog
 import uvicorn
 from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from feed.admin import Admin, play_scenario, read_scenario
+from feed.corrections import Corrected
 from feed.events import CHANNELS
 from feed.faults import Faults, NoFaults
 from feed.history import History
@@ -25,7 +28,7 @@ from feed.ledger import Ledger
 from feed.model import MarketModel
 from feed.player import Player
 from feed.pump import Market, Pump, wall_ms
-from feed.rest import Rest
+from feed.rest import Rest, api_key_of
 from feed.session import Sessions
 from feed.settings import FeedSettings
 from feed.trouble import Trouble
@@ -53,7 +56,7 @@ class FeedServer:
         self._market = market
         self._pump: Pump | None = None
         self._ws: Server | None = None
-        admin = Admin(trouble, self._halt).routes() if trouble is not None and settings.admin else []
+        admin = Admin(trouble, self._halt, self._may_admin).routes() if trouble is not None and settings.admin else []
         self._http = _HttpServer(_http_config(self._rest.app(admin)))
         if trouble is not None:
             trouble.clients = lambda: self.hub.clients
@@ -126,6 +129,15 @@ class FeedServer:
     def _halt(self, halted: bool) -> None:
         if self._pump is not None:
             self._pump.halted = halted
+            self.ledger.flush()
+
+    def _may_admin(self, request: HttpRequest) -> bool:
+        """Whoever is on this machine, and from elsewhere who has the feed's own key."""
+        host = request.client.host if request.client is not None else ""
+        with suppress(ValueError):
+            if ip_address(host).is_loopback:
+                return True
+        return self._settings.api_key is not None and self._accepts(api_key_of(request))
 
     async def _stop(self) -> None:
         if self._script_task is not None:
@@ -187,4 +199,5 @@ def _check_path(connection: ServerConnection, request: Request) -> Response | No
 def _market(settings: FeedSettings) -> Market:
     if settings.play:
         return Player(list(settings.play), wall_ms(), settings.speed)
-    return MarketModel(list(settings.symbols), settings.seed, settings.rate, wall_ms(), burst=settings.burst)
+    model = MarketModel(list(settings.symbols), settings.seed, settings.rate, wall_ms(), burst=settings.burst)
+    return Corrected(model, settings.corrections, settings.seed) if settings.corrections else model

@@ -43,7 +43,7 @@ class Sessions:
             client.finish(close, *close.last_words)
             await writer
         except DropConnection:
-            socket.transport.abort()
+            client.drop()
         except ConnectionClosed:
             pass
         finally:
@@ -106,6 +106,7 @@ class Sessions:
                 items = await self._faults.on_subscribe(client.cluster, dialogue.split_items(params))
                 client.send_status(*client.subscriptions.add(items))
                 self._hub.subscriptions_changed()
+                await self._faults.on_subscribed(client.cluster)
             case dialogue.Request(action="unsubscribe", params=params):
                 client.send_status(*client.subscriptions.remove(dialogue.split_items(params)))
                 self._hub.subscriptions_changed()

@@ -32,4 +32,5 @@ class FeedSettings(msgspec.Struct, frozen=True, kw_only=True):
     close_grace_s: float = 5.0
     tick_ms: int = 10
     history_minutes: float = 30.0
-    history_trades: int = 1_000_000
+    history_trades: int = 2_000_000
+    corrections: float = 0.0

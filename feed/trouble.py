@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any, Final, Literal
+from math import inf, isfinite
+from typing import Any, Final, TypeVar
 from zlib import crc32
 
 import msgspec
@@ -15,160 +17,86 @@ from feed.client import Client
 from feed.events import CRYPTO, STOCKS
 from feed.faults import CloseConnection, DropConnection, RestAnswer
 from feed.history import Row
+from feed.kinds import (
+    AnyFault,
+    AtEntry,
+    BigFrame,
+    Close,
+    Drop,
+    DropInAuth,
+    Duplicate,
+    Fault,
+    Garbage,
+    MaxConnections,
+    NoEv,
+    RefuseAuth,
+    RestError,
+    RestLate,
+    RestLimit,
+    RestMissing,
+    Silence,
+    Slow,
+    Spoil,
+    Strike,
+    limits,
+)
 
-BIG_FRAME: Final = 1_200_000
 GARBAGE: Final = b'[{"ev":"T","sym":"MARA" not JSON'
-NO_EV: Final = b'[{"sym":"MARA","p":1.0}]'
+NO_EV: Final = b'{"sym":"MARA","p":1.0}'
+TRADES_OF: Final = {STOCKS: "/v3/trades/", CRYPTO: "/v3/trades/X:"}
 _ERROR: Final = b'{"status":"ERROR","error":"told to fail"}'
+F = TypeVar("F", bound=Fault)
 
 
-class FaultError(ValueError):
-    """A fault that cannot be had; the message says what can."""
+class _Pending(msgspec.Struct):
+    """A fault of one cluster: until when it lasts, and how often it may still happen."""
 
+    fault: AnyFault
+    cluster: str
+    ends: float
+    left: float
+    held: list[Client] = []
 
-class Fault(msgspec.Struct, tag_field="fault", forbid_unknown_fields=True, kw_only=True):
-    """Base of all faults. ``cluster``: stocks, crypto, or both where it is left out."""
-
-    cluster: Literal["stocks", "crypto"] | None = None
-
-
-class Drop(Fault, tag="drop"):
-    """The connection is gone without a close frame."""
-
-
-class Close(Fault, tag="close"):
-    """The connection is closed with this WebSocket code."""
-
-    code: Annotated[int, msgspec.Meta(ge=1000, le=4999)] = 1000
-    reason: str = "told to close"
-
-
-class Slow(Fault, tag="slow"):
-    """The client is told that it reads too slowly, and cut off."""
-
-
-class Garbage(Fault, tag="garbage"):
-    """One frame that is not JSON."""
-
-
-class NoEv(Fault, tag="no_ev"):
-    """One frame with an element without ev."""
-
-
-class BigFrame(Fault, tag="big_frame"):
-    """One frame of over 1 MiB, with the trades that were due in it."""
-
-
-class Lasting(Fault, tag=None):
-    """A fault that lasts for some seconds."""
-
-    seconds: Annotated[float, msgspec.Meta(ge=0)] = 5.0
-
-
-class Silence(Lasting, tag="silence"):
-    """The connection stays open and nothing comes: what is due is lost."""
-
-
-class Duplicate(Lasting, tag="duplicate"):
-    """Some frames are sent twice."""
-
-    share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.2
-
-
-class RefuseAuth(Lasting, tag="refuse_auth"):
-    """The connection is dropped, and the key refused for a while."""
-
-
-class DropInAuth(Fault, tag="drop_in_auth"):
-    """The connection is dropped, and so are the next ones, at the key."""
-
-    count: Annotated[int, msgspec.Meta(ge=1)] = 1
-
-
-class MaxConnections(Fault, tag="max_connections"):
-    """The connection is dropped, and the next ones are turned away right after they subscribed."""
-
-    count: Annotated[int, msgspec.Meta(ge=1)] = 1
-
-
-class RestError(Lasting, tag="rest_error"):
-    """REST answers with this status."""
-
-    status: int = 500
-
-
-class RestLimit(Lasting, tag="rest_limit"):
-    """REST answers 429, with Retry-After."""
-
-    retry_after: int = 1
-
-
-class RestMissing(Lasting, tag="rest_missing"):
-    """REST leaves out a share of the trades."""
-
-    share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.2
-
-
-class RestLate(Lasting, tag="rest_late"):
-    """REST does not have the trades of the last seconds yet."""
-
-    lag_s: float = 3.0
-
-
-AnyFault = (Drop | Close | Slow | Garbage | NoEv | BigFrame | Silence | Duplicate | RefuseAuth | DropInAuth
-        | MaxConnections | RestError | RestLimit | RestMissing | RestLate)  # fmt: skip
-NAMES: Final = tuple(sorted(str(kind.__struct_config__.tag) for kind in AnyFault.__args__))
-_decode = msgspec.json.Decoder(AnyFault).decode
-
-
-def read_fault(raw: bytes) -> AnyFault:
-    """The fault that a JSON object asks for.
-
-    Raises:
-        FaultError: there is no such fault, or it has no such parameter.
-    """
-    try:
-        fault: AnyFault = _decode(raw)
-    except msgspec.MsgspecError as error:
-        raise FaultError(f"{error}; faults are {', '.join(NAMES)}") from error
-    return fault
+    def over(self, now: float) -> bool:
+        return now >= self.ends or (self.left <= 0 and not any(client.held for client in self.held))
 
 
 class Trouble:
-    """The faults of one feed; see feed.faults.Faults. ``clients`` gives those that are connected."""
+    """The faults of one feed; see feed.faults.Faults. ``clients`` gives those that are connected and let in."""
 
     def __init__(self, seed: int = 1, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._random = random.Random(seed)
-        self._lasting: list[tuple[float, Lasting]] = []
-        self._frames: list[tuple[str, Fault]] = []  # by cluster, for its next data
-        self._refusals: dict[type[Fault], dict[str, int]] = {DropInAuth: {}, MaxConnections: {}}
+        self._pending: list[_Pending] = []
+        self._happened: Counter[str] = Counter()
         self.clients: Callable[[], Iterable[Client]] = tuple
 
     def begin(self, fault: AnyFault) -> None:
         """Let ``fault`` happen from now on."""
-        if isinstance(fault, Lasting):
-            self._lasting.append((self._now() + fault.seconds, fault))
-        if isinstance(fault, Garbage | NoEv | BigFrame):
-            self._frames += [(cluster, fault) for cluster in _clusters(fault)]
-        if isinstance(fault, DropInAuth | MaxConnections):
-            self._refusals[type(fault)] |= dict.fromkeys(_clusters(fault), fault.count)
-        for client in [client for client in self.clients() if client.cluster in _clusters(fault)]:
-            _part(client, fault)
+        seconds, count = limits(fault)
+        for cluster in (fault.cluster,) if fault.cluster else (STOCKS, CRYPTO):
+            pending = _Pending(fault, cluster, self._now() + seconds, count)
+            self._pending.append(pending)
+            for client in [client for client in self.clients() if client.cluster == cluster]:
+                if isinstance(fault, AtEntry):
+                    client.drop()
+                elif isinstance(fault, Strike):
+                    self._strike(client, pending)
 
     def clear(self) -> None:
-        """End every fault."""
-        self._lasting.clear()
-        self._frames.clear()
-        for left in self._refusals.values():
-            left.clear()
+        """End every fault; a silent connection comes to its end now."""
+        for pending in self._pending:
+            for client in pending.held:
+                client.release()
+        self._pending.clear()
 
     def active(self) -> list[dict[str, Any]]:
-        """The faults that last, each with the seconds it has left."""
-        now = self._now()
-        return [
-            msgspec.to_builtins(f) | {"seconds_left": round(end - now, 1)} for end, f in self._lasting if end > now
-        ]
+        """The faults that are not over, each with the seconds and times it has left."""
+        return [self._described(pending) for pending in self._current()]
+
+    def happened(self) -> dict[str, int]:
+        """How often each fault befell somebody."""
+        return dict(sorted(self._happened.items()))
 
     # --- the moments at which the feed asks ----------------------------------------------------------------------
 
@@ -177,77 +105,126 @@ class Trouble:
 
     async def on_auth(self, cluster: str, accepted: bool) -> bool:
         """Refuse, or drop the connection."""
-        if self._refuses(DropInAuth, cluster):
+        if self._take(DropInAuth, cluster):
             raise DropConnection
-        return accepted and not self._has(RefuseAuth, cluster)
+        return accepted and not self._take(RefuseAuth, cluster)
 
     async def on_subscribe(self, cluster: str, items: list[str]) -> list[str]:
-        """Turn away right after the subscription."""
-        if self._refuses(MaxConnections, cluster):
-            raise CloseConnection(1008, dialogue.MAX_CONNECTIONS.message, dialogue.MAX_CONNECTIONS)
+        """Notice everything."""
         return items
 
-    def before_send(self, cluster: str, frames: Sequence[bytes]) -> Sequence[bytes]:
-        """Swallow, repeat, or add to what is sent."""
-        if not self._lasting and not self._frames:
+    async def on_subscribed(self, cluster: str) -> None:
+        """Turn away right after the confirmations."""
+        if self._take(MaxConnections, cluster):
+            raise CloseConnection(1008, dialogue.MAX_CONNECTIONS.message, dialogue.MAX_CONNECTIONS)
+
+    def before_send(self, client: Client, frames: Sequence[bytes]) -> Sequence[bytes]:
+        """End the connection, repeat, or add to what is sent."""
+        if not self._pending:
             return frames
-        if self._has(Silence, cluster):
-            return ()
-        duplicate = self._has(Duplicate, cluster)
-        if duplicate is not None:
-            frames = [f for frame in frames for f in [frame] * (1 + (self._random.random() < duplicate.share))]
-        for entry in [entry for entry in self._frames if entry[0] == cluster]:
-            self._frames.remove(entry)
-            frames = _spoiled(list(frames), entry[1])
-        return frames
+        changed = list(frames)
+        for pending in self._current():
+            fault = pending.fault
+            if pending.cluster != client.cluster or pending.left <= 0:
+                continue
+            if isinstance(fault, Strike):
+                self._strike(client, pending)
+            elif isinstance(fault, Spoil):
+                self._count(pending)
+                changed = _spoiled(changed, fault)
+            elif isinstance(fault, Duplicate):
+                changed = [copy for frame in changed for copy in self._copies(frame, pending, fault.share)]
+        return changed
 
     async def on_rest(self, path: str) -> RestAnswer | None:
         """Fail, or ask for patience."""
-        if (error := self._has(RestError)) is not None:
+        cluster = _cluster_of(path)
+        if error := self._take(RestError, cluster):
             return RestAnswer(error.status, _ERROR)
-        if (limit := self._has(RestLimit)) is not None:
+        if limit := self._take(RestLimit, cluster):
             return RestAnswer(429, _ERROR, {"Retry-After": str(limit.retry_after)})
         return None
 
-    def rest_rows(self, rows: list[Row]) -> list[Row]:
+    def rest_newest_ns(self, path: str) -> int | None:
+        """Until when REST has trades."""
+        late = self._take(RestLate, _cluster_of(path))
+        return time.time_ns() - int(late.lag_s * 1e9) if late else None
+
+    def rest_rows(self, path: str, rows: list[Row], last: bool) -> list[Row]:
         """Leave out what REST does not have for now."""
-        if (late := self._has(RestLate)) is not None:
-            newest = time.time_ns() - int(late.lag_s * 1e9)
-            rows = [row for row in rows if row[0] <= newest]
-        if (missing := self._has(RestMissing)) is not None:
-            rows = [row for row in rows if crc32(row[2].i.encode()) % 1_000 >= missing.share * 1_000]
-        return rows
+        missing = self._take(RestMissing, _cluster_of(path)) if self._pending else None
+        if missing is None:
+            return rows
+        if missing.share is None:
+            return [] if last else rows
+        return [row for row in rows if crc32(row[2].i.encode()) % 1_000 >= missing.share * 1_000]
 
-    def _has(self, kind: type[Any], cluster: str | None = None) -> Any:
+    # --- the faults that wait or last ----------------------------------------------------------------------------
+
+    def _current(self) -> list[_Pending]:
         now = self._now()
-        self._lasting = [(end, fault) for end, fault in self._lasting if end > now]
-        matching = (f for _, f in self._lasting if isinstance(f, kind) and (not cluster or cluster in _clusters(f)))
-        return next(matching, None)
+        self._pending = [pending for pending in self._pending if not pending.over(now)]
+        return self._pending
 
-    def _refuses(self, kind: type[Fault], cluster: str) -> bool:
-        left = self._refusals[kind].get(cluster, 0)
-        self._refusals[kind][cluster] = max(0, left - 1)
-        return left > 0
+    def _take(self, kind: type[F], cluster: str) -> F | None:
+        """The first fault of this kind, which happens now once more."""
+        for pending in self._current():
+            fault = pending.fault
+            if isinstance(fault, kind) and pending.cluster == cluster:
+                self._count(pending)
+                return fault
+        return None
+
+    def _count(self, pending: _Pending) -> None:
+        pending.left -= 1
+        self._happened[_name(pending.fault)] += 1
+
+    def _copies(self, frame: bytes, pending: _Pending, share: float) -> list[bytes]:
+        if pending.left <= 0 or self._random.random() >= share:
+            return [frame]
+        self._count(pending)
+        return [frame, frame]
+
+    def _strike(self, client: Client, pending: _Pending) -> None:
+        if client.closing or client.held:
+            return
+        fault = pending.fault
+        self._count(pending)
+        match fault:
+            case Drop():
+                client.drop()
+            case Close():
+                client.finish(CloseConnection(fault.code, fault.reason))
+            case Slow(seconds=0):
+                client.cut_slow()
+            case Slow():
+                client.hold(fault.seconds, client.cut_slow)
+                pending.held.append(client)
+            case Silence():
+                client.hold(fault.seconds, None if fault.resume else client.drop, pong=fault.pong)
+                pending.held.append(client)
+
+    def _described(self, pending: _Pending) -> dict[str, Any]:
+        told: dict[str, Any] = msgspec.to_builtins(pending.fault) | {"cluster": pending.cluster}
+        if isfinite(pending.ends):
+            told["seconds_left"] = round(pending.ends - self._now(), 1)
+        if pending.left < inf:
+            told["left"] = max(0, int(pending.left))
+        return told
 
 
-def _part(client: Client, fault: Fault) -> None:
-    """End a connection that is there already, if that is the fault or how it begins."""
-    if isinstance(fault, Drop | RefuseAuth | DropInAuth | MaxConnections):
-        client.socket.transport.abort()
-    elif isinstance(fault, Close):
-        client.finish(CloseConnection(fault.code, fault.reason))
-    elif isinstance(fault, Slow):
-        client.finish(CloseConnection(1008, dialogue.SLOW_CONSUMER.message), dialogue.SLOW_CONSUMER)
+def _name(fault: Fault) -> str:
+    return str(fault.__struct_config__.tag)
 
 
-def _clusters(fault: Fault) -> tuple[str, ...]:
-    return (fault.cluster,) if fault.cluster else (STOCKS, CRYPTO)
+def _cluster_of(path: str) -> str:
+    return CRYPTO if path.startswith(TRADES_OF[CRYPTO]) else STOCKS
 
 
-def _spoiled(frames: list[bytes], fault: Fault) -> list[bytes]:
+def _spoiled(frames: list[bytes], fault: Spoil) -> list[bytes]:
     if isinstance(fault, Garbage):
-        return [*frames, GARBAGE]
-    if isinstance(fault, NoEv):
-        return [*frames, NO_EV]
-    padding = b'{"ev":"A","pad":"' + b"x" * BIG_FRAME + b'"}'
-    return [*frames[:-1], frames[-1][:-1] + b"," + padding + b"]"] if frames else [b"[" + padding + b"]"]
+        return [*frames, GARBAGE.ljust(fault.bytes, b"x" if fault.utf8 else b"\xff")]
+    addition = NO_EV if isinstance(fault, NoEv) else b""
+    if isinstance(fault, BigFrame):
+        addition = b'{"ev":"A","pad":"' + b"x" * fault.bytes + b'"}'
+    return [*frames[:-1], frames[-1][:-1] + b"," + addition + b"]"] if frames else [b"[" + addition + b"]"]

@@ -8,6 +8,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from feed import session
+from feed.client import Client
 from feed.faults import CloseConnection, NoFaults
 from feed.server import FeedServer
 from tests.feed_peer import Record, Script, ask, client, coin, free_ports, read, read_status, read_trades, stock
@@ -232,7 +233,7 @@ async def test_faults_are_asked_at_every_step(market: Script) -> None:
             if cluster == "crypto":
                 raise CloseConnection(1013, "try again later")
 
-        def before_send(self, cluster: str, frames: Sequence[bytes]) -> Sequence[bytes]:
+        def before_send(self, client: Client, frames: Sequence[bytes]) -> Sequence[bytes]:
             return [b"not json", *frames]
 
     async with FeedServer(free_ports(), market, Trouble()) as feed:

@@ -124,6 +124,18 @@ def test_a_cancel_is_shown_and_marks_its_trade_from_then_on() -> None:
     assert marks() == [8, 0, 10]
 
 
+def test_a_record_that_names_its_trade_marks_that_one_and_no_other() -> None:
+    history = History(10**9, 10**6)
+    first, second = stock(1, T0), stock(2, T0)
+    for trade in (first, second):
+        history.add(trade)
+    for number, (about, record) in enumerate([(second, 10), (first, 12)]):
+        history.add(stock(3 + number, T0 + 9), record, about)
+    query = read_query("MARA", {"order": "asc"})
+    rows = history.page("MARA", query.span, 10, descending=False)
+    assert {row[2].i: history.correction(row) for row in rows} == {"1": 1, "2": 8, "3": 10, "4": 12}
+
+
 def test_a_stock_trade_in_the_vendors_shape() -> None:
     trade = stock(7, T0, c=(14, 37), ds="0.5", trfi=202, trft=T0 - 3)
     shown = vendor_trade((time_ns(trade), 0, trade), 0)

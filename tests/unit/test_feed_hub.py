@@ -96,8 +96,8 @@ def test_an_event_is_encoded_once_for_all_and_not_at_all_for_nobody() -> None:
 
 def test_faults_may_change_what_a_client_gets() -> None:
     class Twice(NoFaults):
-        def before_send(self, cluster: str, frames: Sequence[bytes]) -> Sequence[bytes]:
-            return [frame for frame in frames for _ in range(2)] if cluster == "stocks" else []
+        def before_send(self, client: Client, frames: Sequence[bytes]) -> Sequence[bytes]:
+            return [frame for frame in frames for _ in range(2)] if client.cluster == "stocks" else []
 
     stocks, crypto = Listener("stocks", "T.*"), Listener("crypto", "XT.*")
     hub_of(stocks, crypto, faults=Twice()).publish([stock("MARA", 1), coin(2)])
@@ -125,7 +125,7 @@ async def test_no_faults_changes_nothing() -> None:
     assert await faults.on_auth("stocks", accepted=True) is True
     assert await faults.on_auth("stocks", accepted=False) is False
     assert await faults.on_subscribe("stocks", ["T.*", "Q.*"]) == ["T.*", "Q.*"]
-    assert faults.before_send("stocks", frames) is frames
+    assert faults.before_send(Listener("stocks"), frames) is frames
     assert await faults.on_rest("/v3/trades/MARA") is None
 
 
