@@ -13,8 +13,8 @@ from marketdata.bar import Tick
 from marketdata.candles import CandleEngine, Closed
 from marketdata.intervals import Interval
 from marketdata.join import CORRECTION_RECORDS
-from marketdata.order import id_key
 from marketdata.records import Candle, Ratio, Trade
+from marketdata.ticks import tick_of_ratio, tick_of_trade
 from marketdata.units import DAY_US, SECOND_US
 
 MARGIN_US: Final = 6 * 3_600 * SECOND_US
@@ -46,7 +46,7 @@ class DayRebuild:
         """Take the next record; those of other symbols and days are passed by. ``offset``: its place in the log."""
         if record.symbol != self._symbol or not self._near(record.ts):
             return
-        tick = _of_ratio(record) if isinstance(record, Ratio) else _of_trade(record)
+        tick = tick_of_ratio(record) if isinstance(record, Ratio) else tick_of_trade(record)
         if isinstance(record, Ratio) and record.revision:
             self._engine.revise(self._symbol, tick, record.received_ts)
         elif self._is_new(record):
@@ -105,17 +105,3 @@ def changed(
 def blocks(closed: Closed) -> tuple[object, object]:
     """The price and the ratio block as they are published."""
     return closed.bar.price_block(), closed.bar.ratio_block(closed.end) if closed.has_ratio else None
-
-
-def _of_ratio(record: Ratio) -> Tick:
-    return Tick(
-        record.ts, record.sequence, record.exchange, id_key(record.id), record.trf, record.stock_price,
-        record.stock_size, record.eligible, record.updates_open_close, record.updates_volume, record.ratio,
-    )  # fmt: skip
-
-
-def _of_trade(trade: Trade) -> Tick:
-    return Tick(
-        trade.ts, trade.sequence, trade.exchange, id_key(trade.id), trade.trf, trade.price, trade.size,
-        high_low=True, open_close=True, volume=True, ratio=None,
-    )  # fmt: skip

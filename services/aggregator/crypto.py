@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from marketdata.bar import Tick
 from marketdata.candles import CandleEngine
 from marketdata.intake import Intake
 from marketdata.join import CORRECTION_RECORDS
-from marketdata.order import id_key
 from marketdata.records import UNREADABLE, Clock, Trade
+from marketdata.ticks import tick_of_trade
 from services.aggregator.processor import CandleProcessor, ReaderMark
 from services.aggregator.publisher import Publisher
 from streaming.processor import UnreadableError
@@ -18,7 +17,7 @@ _decode = msgspec.json.Decoder(Trade | Clock).decode
 
 
 class CryptoProcessor(CandleProcessor):
-    """Reads raw trades and clocks; every crypto trade forms prices and counts towards volume."""
+    """Reads raw trades and clocks."""
 
     def __init__(self, partition: int, intake: Intake, engine: CandleEngine, publisher: Publisher) -> None:
         super().__init__(partition, engine, publisher)
@@ -45,10 +44,7 @@ class CryptoProcessor(CandleProcessor):
         return False
 
     def _take(self, trade: Trade, offset: int) -> None:
-        tick = Tick(
-            trade.ts, trade.sequence, trade.exchange, id_key(trade.id), trade.trf, trade.price, trade.size,
-            high_low=True, open_close=True, volume=True, ratio=None,
-        )  # fmt: skip
+        tick = tick_of_trade(trade)
         if trade.correction in CORRECTION_RECORDS:
             if not self._engine.cancel(trade.symbol, tick, trade.id, trade.received_ts, offset):
                 self._late(trade, "no_original", offset)

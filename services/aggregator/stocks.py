@@ -6,11 +6,10 @@ from typing import Final
 
 import msgspec
 
-from marketdata.bar import Tick
 from marketdata.candles import CandleEngine
 from marketdata.join import CORRECTION_RECORDS
-from marketdata.order import id_key
 from marketdata.records import UNREADABLE, Clock, Ratio
+from marketdata.ticks import tick_of_ratio
 from services.aggregator.processor import CandleProcessor, ReaderMark
 from services.aggregator.publisher import Publisher
 from streaming.processor import UnreadableError
@@ -54,10 +53,7 @@ class StocksProcessor(CandleProcessor):
         return False
 
     def _take(self, record: Ratio, offset: int) -> None:
-        tick = Tick(
-            record.ts, record.sequence, record.exchange, id_key(record.id), record.trf, record.stock_price,
-            record.stock_size, record.eligible, record.updates_open_close, record.updates_volume, record.ratio,
-        )  # fmt: skip
+        tick = tick_of_ratio(record)
         if record.revision:  # of a trade that may have been cancelled meanwhile
             self._engine.revise(record.symbol, tick, record.timestamp_out)
         elif record.correction in CORRECTION_RECORDS:

@@ -9,8 +9,9 @@ import msgspec
 
 from marketdata.candles import CandleEngine, Closed
 from marketdata.intervals import levels
-from marketdata.rebuild import MARGIN_US, DayRebuild, Key, _of_ratio, blocks, changed
+from marketdata.rebuild import MARGIN_US, DayRebuild, Key, blocks, changed
 from marketdata.records import Candle, Ratio, Trade, encode
+from marketdata.ticks import tick_of_ratio
 from marketdata.units import DAY_US, SECOND_US
 
 DAY = 1_514_851_200 * SECOND_US  # 2018-01-02
@@ -51,7 +52,7 @@ def live(records: list[Ratio]) -> dict[Key, Candle]:
     """What the aggregator's engine publishes, with a clock 250 ms behind: the last revision of each candle."""
     engine, newest, clock = CandleEngine(LEVELS, HORIZON), {}, 0
     for offset, record in enumerate(records):
-        tick = _of_ratio(record)
+        tick = tick_of_ratio(record)
         if record.correction == 10:
             engine.cancel("MARA", tick, record.id, record.received_ts, offset)
         else:
