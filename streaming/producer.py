@@ -5,17 +5,13 @@ What a dead or paused writer left on a partition is therefore always a prefix of
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from typing import Final
 
-import structlog
 from confluent_kafka import KafkaError, Message, Producer
 
+from streaming.clienterrors import ClientErrors
 from streaming.fatal import die
 
-log = structlog.stdlib.get_logger()
-SAY_EVERY_S: Final = 10.0
 Headers = list[tuple[str, bytes]]
 DeliveryCallback = Callable[[KafkaError | None, Message], None]
 
@@ -44,24 +40,9 @@ def exact_producer(
             "message.max.bytes": 4_000_000,
             "delivery.timeout.ms": 300_000,  # a broker may be away for minutes: its clients wait
             "log_level": 2,  # not librdkafka's own lines: many a second while the broker is away
-            "error_cb": _ClientErrors(),
+            "error_cb": ClientErrors("producer"),
         }
     )
-
-
-class _ClientErrors:
-    """Says at most every ten seconds that the client has trouble; a fatal error ends the process."""
-
-    def __init__(self) -> None:
-        self._said = -SAY_EVERY_S
-
-    def __call__(self, error: KafkaError) -> None:
-        if error.fatal():
-            die("the producer failed for good", error=error.str())
-        now = time.monotonic()
-        if now - self._said >= SAY_EVERY_S:
-            self._said = now
-            log.warning("Kafka error", error=error.str(), action="the client tries again by itself")
 
 
 def check_delivery(error: KafkaError | None, message: Message) -> None:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, TopicCollection
+from confluent_kafka import Consumer, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from services.sink.patience import answer
 from services.sink.positions import LogId
-from streaming.fatal import die
+from streaming.clienterrors import ClientErrors
 
 TIMEOUT_S = 15.0
 CLOSE_S = 2.0
-SAY_EVERY_S = 10.0
 log = structlog.stdlib.get_logger()
 
 
@@ -39,27 +37,12 @@ def make_consumer(bootstrap: str, group: str) -> Consumer:
             "fetch.queue.backoff.ms": 20,
             "topic.metadata.refresh.interval.ms": 10_000,
             "log_level": 2,  # not librdkafka's own lines: many a second while the broker is away
-            "error_cb": _ClientErrors(),
+            "error_cb": ClientErrors("consumer"),
         }
     )
 
 
-class _ClientErrors:
-    """Says at most every ten seconds that the client has trouble; a fatal error ends the process."""
-
-    def __init__(self) -> None:
-        self._said = -SAY_EVERY_S
-
-    def __call__(self, error: KafkaError) -> None:
-        if error.fatal():
-            die("the consumer failed for good", error=error.str())
-        now = time.monotonic()
-        if now - self._said >= SAY_EVERY_S:
-            self._said = now
-            log.warning("Kafka error", error=error.str(), action="the client tries again by itself")
-
-
-_on_message_error = _ClientErrors()
+_on_message_error = ClientErrors("consumer")
 
 
 def close_soon(consumer: Consumer) -> None:
