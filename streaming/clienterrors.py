@@ -15,7 +15,7 @@ SAY_EVERY_S: Final = 10.0
 
 
 class ClientErrors:
-    """The error callback of a ``producer`` or ``consumer``: at most every ten seconds it says that there is trouble."""
+    """The error callback of a ``producer`` or ``consumer``: says at most every ten seconds that there is trouble."""
 
     def __init__(self, client: str) -> None:
         self._client = client
