@@ -38,6 +38,10 @@ class SteadyClock:
         self._offset += min(max(ahead - self.ignored - self._offset, -most), most)
         return steady + self._offset
 
+    def peek(self, steady: int) -> int:
+        """The time now as it was last followed; it changes nothing, so that other threads may ask."""
+        return steady + self._offset
+
     def trades_say(self, skew: int) -> int:
         """Take a step over if the least lag of trades by this clock, ``skew``, asks for it; by how much it did."""
         step = self.ignored

@@ -41,6 +41,10 @@ class HostClock:
                         action="going on by the old time while the trades agree with it")  # fmt: skip
         return now
 
+    def peek(self) -> int:
+        """The same for other threads than ingest's own, whose alone it is to follow the host's clock."""
+        return self._clock.peek(self._steady_ns() // 1_000)
+
     def trades_say(self, skew: int) -> None:
         """Take a step over after all where the trades' least lag (µs) speaks for it."""
         if moved := self._clock.trades_say(skew):

@@ -6,13 +6,12 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 import structlog
 import uvloop
 
-from marketdata.calendar import new_york_hours
 from marketdata.clock import LiveClock
 from marketdata.normalise import NormaliseError, normalise
 from marketdata.topics import MARKETS
@@ -25,13 +24,14 @@ from services.ingest.corrections import Corrections, Log
 from services.ingest.frames import read_frame
 from services.ingest.gaps import Gaps
 from services.ingest.hostclock import HOST, SkewWatch, wall_us
+from services.ingest.hours import MarketHours
 from services.ingest.keeper import LeaseKeeper
 from services.ingest.queue import FrameQueue
 from services.ingest.rest import RestClient
 from services.ingest.retry import Retry
 from services.ingest.segments import Received
 from services.ingest.settings import IngestSettings
-from services.ingest.silence import SilenceWatch
+from services.ingest.silence import ClusterSilence, SilenceWatch
 from services.ingest.spool import Spool
 from services.ingest.writer import Writer
 from streaming.ops import Health
@@ -60,16 +60,7 @@ def run_live(
     stopping: threading.Event,
 ) -> None:
     """Read the feed until SIGTERM or SIGINT; what was received is written, or kept on disk for the next start."""
-    is_open = market_hours(settings)
-    uvloop.run(Live(settings, writer, is_open, lease).run(health, open_gaps, stopping))
-
-
-def market_hours(settings: IngestSettings) -> Callable[[str, int], bool]:
-    """Whether a market is open at a time in µs: crypto and the bundled feed always, stocks in regular hours."""
-    if settings.bundled:
-        return lambda _market, _now: True
-    hours = new_york_hours()
-    return lambda market, now: market == "crypto" or hours.is_regular(now)
+    uvloop.run(Live(settings, writer, MarketHours(settings), lease).run(health, open_gaps, stopping))
 
 
 class Live:
@@ -79,13 +70,13 @@ class Live:
         self,
         settings: IngestSettings,
         writer: Writer,
-        is_open: Callable[[str, int], bool],
+        hours: MarketHours,
         lease: LeaseKeeper,
     ) -> None:
         self._settings = settings
         self._lease = lease
         self._writer = writer
-        self._is_open = is_open
+        self._is_open = hours.is_open
         self._spool = Spool(settings.spool, settings.spool_bytes)
         self._queue = FrameQueue(settings.queue_frames, settings.queue_bytes, self._spool)
         self._clusters = {market: self._cluster(market) for market in MARKETS}
@@ -109,6 +100,8 @@ class Live:
         self._looked = self._mark = 0
         self._ticked = True
         self._silence = SilenceWatch(subscribed)
+        self._newest_trades = dict.fromkeys(MARKETS, 0)
+        self._quiet = ClusterSilence(hours, self._newest, wall_us(), settings.silence_timeout_s, HOST.peek)
         self._stopping = False
         self._clock_written = time.monotonic()
 
@@ -124,6 +117,7 @@ class Live:
         self._stopping = stopping.is_set()
         health.add("clocks", self._clocks_health)
         health.add("connections", self._connections_health)
+        health.add("data", self._quiet.health)
         for market in MARKETS:
             if start := open_gaps.get(market) or self._writer.newest_clock(market):
                 self._gaps.begin(market, start, wall_us())
@@ -245,6 +239,7 @@ class Live:
             writer.dead_letter(reason, bad, received_ts)
         metrics.IGNORED.inc(frame.ignored)
         if frame.trades:
+            self._newest_trades[market] = received_ts
             metrics.RECEIVED.labels(market).inc(len(frame.trades))
             metrics.RECEIVE_DELAY.labels(market).observe((received_ts - frame.trades[-1].t * 1_000) / SECOND_US)
 
@@ -279,6 +274,9 @@ class Live:
         settings = self._settings
         delay = settings.stocks_feed_delay_s if market == "stocks" else settings.crypto_feed_delay_s
         return round(delay * SECOND_US)
+
+    def _newest(self, market: str) -> tuple[int, int]:
+        return self._clusters[market].last_data_ts, self._newest_trades[market]
 
     def _clocks_health(self) -> tuple[bool, object]:
         age = time.monotonic() - self._clock_written

@@ -25,6 +25,10 @@ LEASE_HELD = Gauge("ingest_lease_held", "1 while this instance may write")
 SPOOL_FRAMES = Gauge("ingest_spool_frames", "Frames on disk between socket and producer")
 SPOOL_BYTES = Gauge("ingest_spool_bytes", "Bytes of the spool's files")
 SILENT_SYMBOLS = Gauge("ingest_silent_symbols", "Subscribed symbols that are silent while their market is open")
+SILENCE = Gauge(
+    "ingest_silence_seconds", "Time without data while the market is open, 0 while it is closed", ["market"]
+)
+MARKET_OPEN = Gauge("ingest_market_open", "1 while trades are to be expected of the market", ["market"])
 GAPS = Counter("ingest_gaps_total", "Gaps of the feed, each counted at every status it reaches", ["market", "status"])
 BACKFILLED = Counter("ingest_trades_backfilled_total", "Trades that REST had and the log had not", ["market"])
 REST_CALLS = Counter("ingest_rest_calls_total", "REST calls made")
