@@ -1,12 +1,14 @@
-"""A service with one bug put in: ``BUG=... SERVICE=services.ratio python -m tests.chaos.mutant``.
+"""A service with one bug put in: ``python -m tests.chaos.mutant epoch_ignored services.ratio`` (``none``: no bug).
 
-``HOLD=ratios`` holds the outputs to topics of that ending back for ever, which is no bug: a broker may be as slow.
+Without arguments BUG and SERVICE of the environment say the same. ``HOLD=ratios`` holds the outputs to topics of that
+ending back for ever, which is no bug: a broker may be as slow.
 """
 
 from __future__ import annotations
 
 import os
 import runpy
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -78,7 +80,7 @@ def back_fill_skipped() -> None:
     async def nothing(*_: Any) -> None:
         return None
 
-    Backfiller.fill = nothing  # type: ignore[method-assign,assignment]
+    Backfiller.fill = nothing  # type: ignore[method-assign]
 
 
 def clock_ahead_of_its_gap() -> None:
@@ -105,7 +107,7 @@ def exception_swallowed() -> None:
         except RuntimeError:
             return False
 
-    RatioProcessor.process = brave  # type: ignore[method-assign]
+    RatioProcessor.process = brave  # type: ignore[method-assign,assignment]
 
 
 def revision_order_ignored() -> None:
@@ -115,7 +117,7 @@ def revision_order_ignored() -> None:
     change = Table._change
 
     def always(self: Table) -> Any:
-        parts = [part for part in change(self)._obj if "stored.revision" not in part.as_string(None)]  # type: ignore[attr-defined]
+        parts = [part for part in change(self)._obj if "stored.revision" not in part.as_string(None)]
         return type(change(self))(parts)
 
     Table._change = always  # type: ignore[method-assign]
@@ -173,18 +175,20 @@ def fail_once(marker: str) -> None:
             raise RuntimeError("told to fail")
         return stock(self, trade, *rest)
 
-    RatioJoin.stock = failing  # type: ignore[method-assign]
+    RatioJoin.stock = failing  # type: ignore[method-assign,assignment]
 
 
 def main() -> None:
-    """Put in what the environment asks for, and run the service."""
+    """Put in what is asked for, and run the service."""
+    bug, service = sys.argv[1:] or (os.environ["BUG"], os.environ["SERVICE"])
+    del sys.argv[1:]
     if ending := os.environ.get("HOLD"):
         hold(ending)
     if marker := os.environ.get("FAIL_ONCE"):
         fail_once(marker)
-    if bug := os.environ.get("BUG"):
+    if bug != "none":
         BUGS[bug]()
-    runpy.run_module(os.environ["SERVICE"], run_name="__main__", alter_sys=True)
+    runpy.run_module(service, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

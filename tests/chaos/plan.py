@@ -79,9 +79,9 @@ def _faults(rng: random.Random, count: int) -> list[dict[str, Any]]:
         {"fault": "max_connections", "count": 1},
         {"fault": "duplicate", "share": 0.2, "seconds": 3},
         {"fault": "slow"},
-        {"fault": "rest_error", "seconds": 2},
-        {"fault": "rest_limit", "seconds": 2},
-        {"fault": "rest_missing", "seconds": 2},
+        {"fault": "rest_error", "count": 3},
+        {"fault": "rest_limit", "count": 3},
+        {"fault": "rest_missing", "count": 3},
     ]
     rng.shuffle(kinds)
     chosen = [dict(kinds[n % len(kinds)]) for n in range(count)]

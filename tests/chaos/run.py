@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,11 +21,12 @@ import psycopg
 from confluent_kafka import Consumer as KafkaConsumer
 from confluent_kafka import KafkaException, Producer, TopicPartition
 
+from market.native import NativeError
 from marketdata.topics import MARKETS, Topics
 from streaming.admin import ensure_topics
 from streaming.tails import read_back
 from tests.chaos.plan import LONG, RECORDS_BETWEEN_DEATHS, SHORT, Action, make_plan
-from tests.chaos.stack import NAMESPACE, PARTITIONS, SCHEMA, Stack, eventually, say
+from tests.chaos.stack import NAMESPACE, PARTITIONS, SCHEMA, Stack, Supervised, eventually, say
 
 FRESH, FRESH_SCHEMA = "fresh.", "fresh"
 RATE = 2_000
@@ -74,6 +77,7 @@ class Hurting:
         self._plan = make_plan(seed, SHORT if short else LONG)
         self._random = random.Random(seed + 1)
         self._at_death = dict.fromkeys(("ingest", "ratio", "aggregator", "sink"), 0)
+        self._errors: list[Exception] = []
         self._exclusive = threading.Lock()  # broker and database: one of them at a time, and no counting meanwhile
 
     def run(self) -> None:
@@ -87,6 +91,17 @@ class Hurting:
             say(f"{len(done):>3}/{len(self._plan)} {action}")
         with self._exclusive:
             say("all done; healing")
+        for error in self._errors:
+            raise ChaosError("the broker or the database did not come back") from error
+        self._check_doses()
+
+    def _check_doses(self) -> None:
+        """What the plan says has really happened."""
+        wanted = Counter(action.target for action in self._plan if action.kind == "kill")
+        killed = Counter(w.service for w in self._stack.workers for status in w.deaths if status == -signal.SIGKILL)
+        if short := {service: n for service, n in wanted.items() if killed[service] < n}:
+            raise ChaosError(f"killed {dict(killed)}, the plan says {short}")
+        say(f"faults that happened: {self._stack.admin('faults', method='GET').get('happened')}")
 
     def _next(self, waiting: list[Action]) -> int:
         """The first action whose time has come: a service dies again only after 5,000 records."""
@@ -116,18 +131,21 @@ class Hurting:
         elif action.kind == "kill":
             self._kill(action.target)
         elif action.kind == "pause":
-            if found := stack.victims(action.target):
-                self._random.choice(found).pause(action.seconds)
+            self._victim(action.target).pause(action.seconds)
         else:
             hurt = stack.kill_broker if action.kind == "broker" else stack.stop_database
             self._in_background(lambda: hurt(action.seconds))
 
     def _kill(self, service: str) -> None:
         with self._exclusive:
+            eventually(lambda: self._counted(service) is not None, f"{service}'s records can be counted", 60)
             count = self._counted(service)
-        eventually(lambda: bool(self._stack.victims(service)), f"a worker of {service} that can be killed", 60)
-        self._random.choice(self._stack.victims(service)).kill()
-        self._at_death[service] = count or self._at_death[service]
+        self._victim(service).kill()
+        self._at_death[service] = count if count is not None else self._at_death[service] + RECORDS_BETWEEN_DEATHS
+
+    def _victim(self, service: str) -> Supervised:
+        eventually(lambda: bool(self._stack.victims(service)), f"a worker of {service} that can be hurt", 60)
+        return self._random.choice(self._stack.victims(service))
 
     def _in_background(self, work: Callable[[], None]) -> None:
         self._exclusive.acquire()
@@ -135,6 +153,8 @@ class Hurting:
         def locked() -> None:
             try:
                 work()
+            except (NativeError, OSError) as error:  # told at the end, by the thread that can
+                self._errors.append(error)
             finally:
                 self._exclusive.release()
 
@@ -191,9 +211,9 @@ def finish(stack: Stack, namespace: str, schema: str) -> None:
     rows = [topics.ratios, *(topics.candles(m, i) for m in MARKETS for i in stack.intervals.split(","))]
     for service, partitions in (("ratio", PARTITIONS), ("aggregator", 2 * PARTITIONS)):
         at_end = functools.partial(stack.idle, service, partitions)
-        eventually(at_end, f"{namespace}{service} is at the end", 240)
+        eventually(at_end, f"{namespace}{service} is at the end", 900)
         stack.stop_service(service)
-    eventually(lambda: stack.stored_all(schema, stack.ends(rows)), f"{namespace}* is stored", 240)
+    eventually(lambda: stack.stored_all(schema, stack.ends(rows)), f"{namespace}* is stored", 900)
     stack.stop_service("sink")
 
 

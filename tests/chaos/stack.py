@@ -187,7 +187,8 @@ class Stack:
     # --- what can be done to it ------------------------------------------------------------------------------------
 
     def admin(self, path: str, body: Mapping[str, Any] | None = None, method: str = "POST") -> Any:
-        url, data = f"http://127.0.0.1:{self._rest}/admin/{path}", json.dumps(body or {}).encode()
+        url = f"http://127.0.0.1:{self._rest}/admin/{path}"
+        data = json.dumps(body or {}).encode() if method == "POST" else None
         request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - our own address
             return json.load(answer)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -16,20 +17,21 @@ import msgspec
 import psycopg
 import pytest
 from confluent_kafka import Producer
+from prometheus_client.parser import text_string_to_metric_families
 
+from feed.kinds import Duplicate
 from feed.pump import wall_ms
 from feed.server import FeedServer
 from feed.settings import FeedSettings
-from feed.trouble import Duplicate
 from marketdata.records import Candle, Ratio, encode
 from marketdata.topics import Topics
 from marketdata.units import SECOND_US
-from streaming.tails import END, read_ranges
+from streaming.tails import END, read_ranges, read_tails
 from tests.chaos.mutant import BUGS
 from tests.integration.test_ingest_live import identity, sent, standing
 from tests.integration.test_sink_support import candle, ratio
 from tests.support.cutter import cutter
-from tests.support.logs import STOCKS, T0, LogBuilder, write
+from tests.support.logs import STOCKS, T0, Entry, Feeder, LogBuilder, write
 from tests.support.topics import new_namespace
 from tests.support.workers import Worker, eventually
 
@@ -55,7 +57,7 @@ class Here:
         return Topics(self.namespace)
 
     def worker(self, service: str, **env: str) -> Worker:
-        common = {"SERVICE": f"services.{service}", "BUG": self.bug or "", "PARTITIONS": str(PARTITIONS)}
+        common = {"SERVICE": f"services.{service}", "BUG": self.bug or "none", "PARTITIONS": str(PARTITIONS)}
         own = {"POSTGRES_DSN": self.dsn, "SNAPSHOT_EVERY_S": "0.05", "SPOOL_DIR": str(self.path / "spool")}
         log = self.path / f"{service}-{time.monotonic_ns()}.log"
         return Worker("tests.chaos.mutant", self.kafka, self.namespace, log, **common | own | env)
@@ -68,16 +70,24 @@ class Here:
         return records
 
 
-def at_end(worker: Worker, records: int) -> None:
-    """Wait until the worker says that it has gone through its input, and has written what it has to say."""
+def finish(worker: Worker) -> None:
+    """Let the worker go through its input, which stands in the log already, and write what it has to say."""
 
     def done() -> bool:
         checks = worker.health()[1]
         lags = checks["progress"]["detail"]["lag_records"]
         return len(lags) == PARTITIONS and not any(lags.values())
 
-    eventually(done, f"the end of {records} records")
-    time.sleep(0.5)
+    eventually(done, "the end of the input")
+    assert worker.terminate(60)[0] == 0, worker.output()
+
+
+def processed(worker: Worker) -> float:
+    """How many records the worker has gone through since it started, whatever became of their outputs."""
+    port = worker.wait_for("started")["metrics_port"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+        return sum(s.value for f in families for s in f.samples if s.name == "stage_records_total")
 
 
 def simple_log(trades: int = 1_500) -> LogBuilder:
@@ -91,33 +101,47 @@ def simple_log(trades: int = 1_500) -> LogBuilder:
     return log
 
 
+def stocks_of(log: LogBuilder, partition: int) -> list[Entry]:
+    return [e for e in log.entries if e.topic == STOCKS and e.partition == partition]
+
+
+def answered(here: Here, log: LogBuilder) -> bool:
+    """Whether the last record of each partition, which is a clock, has its answer: then all before it have theirs."""
+    last = {(here.topics.ratios, p): len(stocks_of(log, p)) - 1 for p in range(PARTITIONS)}
+    tails = read_tails(here.kafka, last)
+    return all(place in tails and tails[place][1] == offset for place, offset in last.items())
+
+
 def unanswered(here: Here, log: LogBuilder) -> list[str]:
     """The records of trades.stocks that no record of ratios comes from: every one of this log has one."""
     found = {(p, record["src"][1]) for p, records in enumerate(here.read(here.topics.ratios)) for record in records}
-    stocks = [[e for e in log.entries if e.topic == STOCKS and e.partition == p] for p in range(PARTITIONS)]
-    return [f"no answer to {p}/{n}" for p, entries in enumerate(stocks) for n in range(len(entries))
+    return [f"no answer to {p}/{n}" for p in range(PARTITIONS) for n in range(len(stocks_of(log, p)))
             if (p, n) not in found]  # fmt: skip
 
 
 def outputs_held_back_and_a_kill(here: Here) -> list[str]:
+    """The records come bit by bit, so that there are many runs, and a snapshot may be due after each."""
     log = simple_log()
-    write(here.kafka, here.namespace, log.entries)
+    total = sum(len(stocks_of(log, p)) for p in range(PARTITIONS))
     with here.worker("ratio", HOLD="ratios") as first:
-        at_end(first, len(log.entries))
-        time.sleep(1)
+        first.wait_for("partitions assigned")
+        with Feeder(here.kafka, here.namespace, log.entries, rate=1_000) as feeder:
+            feeder.join()
+        eventually(lambda: processed(first) == total, f"{total} records")
         first.kill()
     with here.worker("ratio") as second:
-        at_end(second, len(log.entries))
+        finish(second)
     return unanswered(here, log)
 
 
 def a_kill_when_all_is_written(here: Here) -> list[str]:
     log = simple_log()
     write(here.kafka, here.namespace, log.entries)
-    for _ in range(2):
-        with here.worker("ratio", SNAPSHOT_EVERY_S="0") as worker:
-            at_end(worker, len(log.entries))
-            worker.kill()
+    with here.worker("ratio", SNAPSHOT_EVERY_S="0") as first:
+        eventually(lambda: answered(here, log), "the last answer")
+        first.kill()
+    with here.worker("ratio", SNAPSHOT_EVERY_S="0") as second:
+        finish(second)
     srcs = Counter(tuple(r["src"]) for records in here.read(here.topics.ratios) for r in records)
     return [f"{src} was written {times} times" for src, times in srcs.items() if times > 1]
 
@@ -131,9 +155,9 @@ def repeats_among_the_ratios(here: Here) -> list[str]:
         producer.produce(here.topics.ratios, value, b"MARA", 0)
     assert producer.flush(20) == 0
     progress = here.topics.progress("stocks")
-    with here.worker("aggregator", MARKETS="stocks"):
+    with here.worker("aggregator", MARKETS="stocks") as worker:
         eventually(lambda: any(here.read(progress)[0]), "candles")
-        time.sleep(1)
+        assert worker.terminate(60)[0] == 0, worker.output()
     found = sum(c["price"]["tick_count"] for c in here.read(here.topics.candles("stocks", "1m"))[0])
     return [] if found == trades else [f"{found} ticks in candles of {trades} trades"]
 
@@ -143,32 +167,40 @@ def _ratio(n: int) -> Ratio:
 
 
 def two_rival_sinks(here: Here) -> list[str]:
-    """One sleeps with records in hand, while the other goes on: a stored position may only grow."""
-    records = [ratio(n) for n in range(2_000)]
+    """One sleeps with records in hand, while the other goes on: a stored position may only grow.
+
+    Nobody can see what the sleeper has in hand, so it is put to sleep up to three times.
+    """
     query = b"SELECT next_offset FROM rivals.sink_positions WHERE topic LIKE '%ratios' AND partition = 0"
     quick = here.worker("sink", CONSUMER_GROUP="quick", BATCH_MS="20", DATABASE_SCHEMA="rivals")
-    slow = here.worker("sink", CONSUMER_GROUP="slow", BATCH_MS="2000", DATABASE_SCHEMA="rivals")
-    seen: list[int] = []
+    slow = here.worker("sink", CONSUMER_GROUP="slow", BATCH_MS="1500", DATABASE_SCHEMA="rivals")
+    seen = [0]
     with quick, slow, psycopg.connect(here.dsn, autocommit=True) as connection:
 
         def stored() -> int:
             seen.append(connection.execute(query).fetchall()[0][0])
             return seen[-1]
 
+        def send(first: int, last: int) -> None:
+            _send(here, here.topics.ratios, [ratio(n) for n in range(first, last)])
+            eventually(lambda: stored() >= last, "rows", pause=0.02)
+
         for worker in (quick, slow):
             worker.wait_for("positions taken up")
-        for first, last in ((0, 500), (500, 1_000)):
-            _send(here, here.topics.ratios, records[first:last])
-            eventually(lambda last=last: stored() >= last, "rows")  # type: ignore[misc]
-        time.sleep(0.3)  # the slow one has the second half in hand, and two seconds to go
-        slow.pause()
-        _send(here, here.topics.ratios, records[1_000:])
-        eventually(lambda: stored() >= len(records), "rows")
-        time.sleep(2)
-        slow.child.resume()
-        for _ in range(100):
-            stored()
-            time.sleep(0.02)
+        for n in range(0, 3_000, 1_000):
+            send(n, n + 500)
+            time.sleep(0.2)  # the slow one reads them too, and waits for the time of its next batch
+            slow.pause()
+            misses = len(slow.events("position miss"))
+            send(n + 500, n + 1_000)
+            slow.resume()
+            deadline = time.monotonic() + 5
+            while (
+                len(slow.events("position miss")) == misses and stored() == max(seen) and time.monotonic() < deadline
+            ):
+                time.sleep(0.02)
+            if seen[-1] < max(seen):
+                break
     return [f"from {a} back to {b}" for a, b in itertools.pairwise(seen) if b < a]
 
 
@@ -212,23 +244,26 @@ def a_replaced_ingest_goes_on_writing(here: Here) -> list[str]:
     log.epoch = 2
     log.clock(T0 + 200 * SECOND_US)
     write(here.kafka, here.namespace, log.entries)
-    with here.worker("ratio") as worker:
-        at_end(worker, len(log.entries))
+    with here.worker("ratio"):
+        eventually(lambda: answered(here, log), "the last answer")
     ids = [r["id"] for records in here.read(here.topics.ratios) for r in records if r["kind"] == "ratio"]
     return [f"{name} counts" for name in ids if name.startswith("old")]
 
 
 def an_agent_fails_once(here: Here) -> list[str]:
+    """What has ended is started again."""
     log = simple_log(300)
     log.stock("S1", T0 + 300 * 20_000, 11.0, "boom")
     log.clock(T0 + 100 * SECOND_US)
     write(here.kafka, here.namespace, log.entries)
     env = {"FAIL_ONCE": str(here.path / "failed")}
-    with here.worker("ratio", **env) as first, contextlib.suppress(AssertionError):
-        eventually(lambda: not first.child.running or (here.path / "failed").exists(), "the failure")
-        first.ended(4)
-    with here.worker("ratio", **env) as second:
-        at_end(second, len(log.entries))
+    with here.worker("ratio", **env) as first:
+        eventually(lambda: not first.child.running or answered(here, log), "its end or the last answer")
+        ended = not first.child.running
+    assert (here.path / "failed").exists()
+    if ended:
+        with here.worker("ratio", **env):
+            eventually(lambda: answered(here, log), "the last answer")
     return unanswered(here, log)
 
 
@@ -256,9 +291,16 @@ async def cut_for_two_seconds(here: Here) -> tuple[list[list[Any]], set[Any]]:
         await asyncio.sleep(0.5)
         feed.ledger.flush()
         lines = [line for line in sent(here.path / "ledger") if line["ts"] >= since and line["cluster"] == "stocks"]
-        await asyncio.sleep(1)
+        newest = max(line["ts"] for line in lines) * 1_000
+        await asyncio.to_thread(eventually, lambda: _clock(here) > newest, "a clock that speaks for them", 90, 0.5)
         assert (await asyncio.to_thread(worker.terminate))[0] == 0
     return standing(here.kafka, here.topics.trades("stocks")), {identity(line) for line in lines}
+
+
+def _clock(here: Here) -> int:
+    """The clock that all partitions of stocks have passed."""
+    partitions = standing(here.kafka, here.topics.trades("stocks"))
+    return min(max((r["ts"] for r in p if r["kind"] == "clock"), default=0) for p in partitions)
 
 
 def _filled(worker: Worker) -> set[str]:
