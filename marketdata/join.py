@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final
 
 import msgspec
@@ -115,6 +116,7 @@ class RatioJoin:
         self._history = ReferenceHistory()
         self._recent: dict[int, list[tuple[int, bytes]]] = {}  # by the second: offsets and records of stock trades
         self._revisions: dict[tuple[OrderKey, str], int] = {}
+        self._filled: list[tuple[Reference, int]] = []  # since the last clock, with their places in the log
         self._pruned = 0
 
     @property
@@ -132,13 +134,19 @@ class RatioJoin:
         if mark.reference is not None:
             self._history.add(mark.reference, ALWAYS)
 
-    def clock(self, clock: Clock) -> bool:
-        """Move to ``clock``; False where an older epoch wrote it or it goes back."""
+    def clock(self, clock: Clock, src: Src, now: int) -> list[Ratio] | None:
+        """Move to ``clock``; None where an older epoch wrote it or it goes back.
+
+        Gives the ratios that BTC trades filled in since the last clock have changed, published at ``now`` µs: they
+        belong before this clock, so that the candles it closes know them. Their src is ``src`` with n from 0 on.
+        """
+        oldest = self.intake.oldest
         if not self.intake.accept_clock(clock):
-            return False
+            return None
+        revised = self._revised(oldest, src, now) if self._filled else []
         if self.oldest - self._pruned >= 60 * SECOND_US:
             self._prune()
-        return True
+        return revised
 
     def reference(self, trade: Reference, offset: int) -> bool:
         """Take a BTC copy into the history; False where it was repeated or of an older epoch."""
@@ -146,6 +154,8 @@ class RatioJoin:
             return False
         if trade.symbol == self._reference and trade.correction not in CORRECTION_RECORDS:
             self._history.add(trade, offset)
+            if trade.backfilled:
+                self._filled.append((trade, offset))
         return True
 
     def stock(self, trade: Trade, raw: bytes, src: Src, now: int) -> Ratio | None:
@@ -160,40 +170,55 @@ class RatioJoin:
             self._recent.setdefault(trade.ts // SECOND_US, []).append((src[1], raw))
         return self._ratio(trade, match, reason, src, now)
 
-    def revised(self, reference: Reference, src: Src, now: int) -> list[Ratio]:
-        """The ratios that a back-filled ``reference``, just taken, changes: in the order of trades, n from 1 on."""
-        if not reference.backfilled or reference.symbol != self._reference:
-            return []
-        changed = [
-            trade
-            for offset, trade in self._perhaps_changed(reference)
-            if trade.ts >= self.intake.oldest and self._history.as_of_place(trade.ts, offset) is reference
-        ]
-        keyed = sorted((order_key(t.ts, t.sequence, t.exchange, t.id, t.trf), t.symbol, t) for t in changed)
+    def _revised(self, oldest: int, src: Src, now: int) -> list[Ratio]:
+        """The ratios that BTC trades filled in since the last clock change: in the order of trades, n from 0 on.
+
+        All of them at once: a gap's trades come one after the other, and each alone would change all that follows it.
+        """
+        since = {id(reference): offset for reference, offset in self._filled}
+        changed = []
+        for trade, offset in self._perhaps_changed():
+            match = self._history.as_of_place(trade.ts, offset)
+            if match is None or offset > since.get(id(match), ALWAYS) or trade.ts < oldest:
+                continue
+            if trade.ts - match.ts <= self._max_age:
+                key = order_key(trade.ts, trade.sequence, trade.exchange, trade.id, trade.trf)
+                changed.append((key, trade.symbol, trade, match))
+        self._filled.clear()
         ratios = []
-        for n, (key, symbol, trade) in enumerate(keyed, 1):
+        for n, (key, symbol, trade, match) in enumerate(sorted(changed, key=itemgetter(0, 1))):
             revision = self._revisions[key, symbol] = self._revisions.get((key, symbol), 0) + 1
-            ratios.append(self._ratio(trade, reference, None, (src[0], src[1], n), now, revision))
+            ratios.append(self._ratio(trade, match, None, (src[0], src[1], n), now, revision))
         return ratios
 
-    def _perhaps_changed(self, reference: Reference) -> Iterator[tuple[int, Trade]]:
-        """Trades that may match ``reference``: from its time on, and not after a later BTC trade that they knew."""
+    def _perhaps_changed(self) -> Iterator[tuple[Trade, int]]:
+        """Trades that may match one that was filled in, and their places in the log."""
+        reach: dict[int, int] = {}
+        for reference, _ in self._filled:
+            for second, known in self._reach(reference):
+                reach[second] = max(reach.get(second, ALWAYS), known)
+        for second, known in reach.items():
+            for offset, raw in self._recent.get(second, ()):
+                if offset > known:
+                    break  # and so all that follow: they stand in the order of the log
+                yield _decode(raw), offset
+
+    def _reach(self, reference: Reference) -> Iterator[tuple[int, int]]:
+        """The seconds whose trades may match ``reference``, and the place of the first later BTC trade before each.
+
+        A trade that stands after that one knew it.
+        """
         until = reference.ts + self._max_age
         later = self._history.next_seen(reference.ts, until)
         following = next(later, None)
-        known = 1 << 62  # the least offset of the BTC trades between: who stands after it knew one of them
+        known = 1 << 62
         for second in range(reference.ts // SECOND_US, until // SECOND_US + 1):
             while following is not None and following[0] // SECOND_US < second:
                 known = min(known, following[1])
                 following = next(later, None)
-            for offset, raw in self._recent.get(second, ()):
-                if offset > known:
-                    break  # and so all that follow: they stand in the order of the log
-                trade = _decode(raw)
-                if reference.ts <= trade.ts <= until:
-                    yield offset, trade
             if known < 0:
                 return
+            yield second, known
 
     def _ratio(  # noqa: PLR0917 - by position it costs a fourth
         self, trade: Trade, match: Reference | None, reason: RatioReason | None, src: Src, now: int, revision: int = 0

@@ -23,7 +23,7 @@ _decode_mark = msgspec.json.Decoder(JoinMark).decode
 
 
 class RatioProcessor:
-    """Reads each record once and writes at most one, but for a back-filled BTC trade, which may change older ratios.
+    """Reads each record once and writes at most one, but for a clock that follows back-filled BTC: it changes ratios.
 
     Its state is in the trades of the horizon, so a snapshot says no more than where to read them again.
     """
@@ -45,15 +45,12 @@ class RatioProcessor:
             raise UnreadableError(f"not a record of trades.stocks: {error}") from error
         src = (self._partition, offset, 0)
         if type(record) is Clock:
-            return self._clock(record, offset, value, src)
+            return self._clock(record, value, src, now)
         self._rewind.newest = max(self._rewind.newest, record.ts)
         if type(record) is Trade:
             self._stock(record, value, src, now)
         elif self._join.reference(record, offset):
             self._pass_on(record.symbol.encode(), value, src, _REFERENCE)
-            if record.backfilled:
-                for ratio in self._join.revised(record, src, now):
-                    self._emit(ratio)
         return False
 
     def after_run(self, now: int) -> None:
@@ -77,10 +74,14 @@ class RatioProcessor:
         """See streaming.processor.Processor."""
         self._received_ts = 0
 
-    def _clock(self, clock: Clock, offset: int, value: bytes, src: Src) -> bool:
-        if not self._join.clock(clock):
+    def _clock(self, clock: Clock, value: bytes, src: Src, now: int) -> bool:
+        partition, offset, _ = src
+        revised = self._join.clock(clock, src, now)
+        if revised is None:
             return False
-        self._pass_on(None, value, src, _CLOCK)
+        for ratio in revised:
+            self._emit(ratio)
+        self._pass_on(None, value, (partition, offset, len(revised)), _CLOCK)
         if clock.ts - self._noted >= SECOND_US:
             self._noted = clock.ts
             self._rewind.note(offset + 1, self._join.mark())

@@ -89,12 +89,12 @@ def test_every_accepted_record_is_answered_once_in_the_order_of_the_log(cases: l
     assert found == accepted(ratio.entries, 20 * SECOND_US)
     revised = [r for records in read for r in records if r.get("revision")]
     assert len(revised) > 100
-    for record in revised:  # each by a back-filled trade, which it names
-        cause = msgspec.json.decode(
-            [e.value for e in ratio.entries if e.partition == record["src"][0]][record["src"][1]] or b""
-        )
-        assert cause["backfilled"]
-        assert (record["btc_ts"], record["btc_price"]) == (cause["ts"], cause["price"])
+    for p, records in enumerate(read):
+        log = [msgspec.json.decode(e.value or b"") for e in ratio.entries if e.partition == p]
+        filled = {(r["ts"], r["price"]): at for at, r in enumerate(log) if r.get("backfilled")}
+        for record in (r for r in records if r.get("revision")):  # at a clock, by a trade filled in before it
+            assert log[record["src"][1]]["kind"] == "clock"
+            assert filled[record["btc_ts"], record["btc_price"]] < record["src"][1]
     for p, records in enumerate(read):
         log = [e.value for e in ratio.entries if e.partition == p]
         for record in (r for r in records if r["kind"] != "ratio"):

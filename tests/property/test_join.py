@@ -58,27 +58,41 @@ def test_each_trade_has_the_last_btc_trade_it_could_know_and_what_was_filled_in_
     now, clock = T0, 0
     for kind, forward, late in script:
         now += forward
+        place = len(log)
         if kind == "clock":
-            clock = now
-            join.clock(Clock(ts=clock, epoch=1))
+            if now > clock:
+                revised = join.clock(Clock(ts=now, epoch=1), (0, place, 0), 0)
+                assert revised is not None
+                take(revised, place, answers, places)
+                check(log, answers, clock)
+                clock = now
             continue
-        made, place = trade(kind, now - late, len(log)), len(log)
+        made = trade(kind, now - late, place)
         log.append((kind, made, clock))
         if isinstance(made, Reference):
             join.reference(made, place)
-            revised = join.revised(made, (0, place, 0), 0)
-            assert [r.src for r in revised] == [(0, place, n + 1) for n in range(len(revised))]
-            for ratio in revised:
-                assert ratio.revision == answers[places[ratio.id]].revision + 1
-                answers[places[ratio.id]] = ratio
         else:
             ratio = join.stock(made, encode(made), (0, place, 0), 0)
             assert ratio is not None
             answers[place], places[made.id] = ratio, place
-        oldest = clock - HORIZON
-        for at, answer in answers.items():
-            own = log[at][1]
-            if log[at][2] - HORIZON > own.ts:
-                assert answer.reason == "past_horizon"
-            elif own.ts >= oldest + MAX_AGE:  # nothing it may need is past the horizon
-                assert answer.btc_price == expected(log, at, len(log)), (at, answer)
+
+
+def take(revised: list[Ratio], place: int, answers: dict[int, Ratio], places: dict[str, int]) -> None:
+    """Each changed answer once, in the order of trades, with the next revision."""
+    assert [r.src for r in revised] == [(0, place, n) for n in range(len(revised))]
+    assert [(r.ts, int(r.id)) for r in revised] == sorted({(r.ts, int(r.id)) for r in revised})
+    for ratio in revised:
+        before = answers[places[ratio.id]]
+        assert (ratio.revision, ratio.btc_ts) != (before.revision, before.btc_ts)
+        assert ratio.revision == before.revision + 1
+        answers[places[ratio.id]] = ratio
+
+
+def check(log: list[tuple[str, Trade, int]], answers: dict[int, Ratio], clock: int) -> None:
+    """Every answer is what its definition says, now that a clock has come; ``clock`` is the one before it."""
+    for at, answer in answers.items():
+        own = log[at][1]
+        if log[at][2] - HORIZON > own.ts:
+            assert answer.reason == "past_horizon"
+        elif own.ts >= clock - HORIZON + MAX_AGE:  # nothing it may need is past the horizon
+            assert answer.btc_price == expected(log, at, len(log)), (at, answer)
