@@ -86,7 +86,7 @@ CHANNELS: Final[tuple[Channel, ...]] = (
         "ratios", _NAMES.ratios, (Ratio, Clock, Reference), _SYMBOL, "ratio",
         "Each stock trade joined with the last BTC trade at or before it; clocks and references passed on.",
         source=_NAMES.trades("stocks"),
-        src="the record of trades.stocks; of a clock, n counts the ratios that back-filled BTC trades changed, then the clock itself",
+        src="the record of trades.stocks; a clock: n counts ratios that filled-in BTC changed, then itself",
     ),
     Channel(
         "feedGaps", _NAMES.gaps, (Gap,), "cluster", "ingest",
