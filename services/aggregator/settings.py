@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field
 
 from marketdata.topics import DEFAULT_INTERVALS
@@ -15,3 +17,4 @@ class AggregatorSettings(ServiceSettings):
     markets: CommaList = ("stocks", "crypto")
     intervals: CommaList = DEFAULT_INTERVALS
     revision_horizon_s: int = Field(900, gt=0, description="how late a trade may come and still count")
+    corporate_actions: Path | None = Field(None, description="CSV file of splits and changes of symbol")
