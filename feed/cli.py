@@ -54,6 +54,9 @@ def serve(  # noqa: PLR0917
     corrections: Annotated[
         float, typer.Option(envvar="FEED_CORRECTIONS", help="share of stock trades taken back later, in REST only")
     ] = 0.0,
+    splits: Annotated[
+        Path | None, typer.Option(envvar="FEED_SPLITS", help="JSON lines for /v3/reference/splits")
+    ] = None,
     admin: Annotated[bool, typer.Option("--admin", envvar="FEED_ADMIN", help="faults by POST /admin/faults")] = False,
     scenario: Annotated[
         Path | None, typer.Option(envvar="FEED_SCENARIO", help="faults from this file of JSON lines")
@@ -82,6 +85,7 @@ def serve(  # noqa: PLR0917
             history_trades=history_trades,
             duration_s=duration,
             corrections=corrections,
+            splits=splits,
             admin=admin,
             scenario=scenario,
         )

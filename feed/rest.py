@@ -1,4 +1,4 @@
-"""The REST side: trades already sent, in the vendor's shape, beside the feed's own health and ledger."""
+"""The REST side: trades already sent and splits, in the vendor's shape, beside the feed's own health and ledger."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from feed.faults import Faults
 from feed.history import History, Row, time_ns
 from feed.ledger import Ledger
 from feed.rest_query import Query, QueryError, encode_cursor, read_query
+from feed.splits import PATH as SPLITS_PATH
+from feed.splits import Splits
 
 ROWS_AT_ONCE = 1000
 PARTICIPANT_LAG_NS = 350_000  # a venue's own time stands this much before the SIP's
@@ -33,12 +35,15 @@ class Rest:
         faults: Faults,
         accepts: Callable[[str], bool],
         health: Callable[[], dict[str, Any]],
+        *,
+        splits: Splits,
     ) -> None:
         self._history = history
         self._ledger = ledger
         self._faults = faults
         self._accepts = accepts
         self._health = health
+        self._splits = splits
         self._encode = msgspec.json.Encoder().encode
 
     def app(self, admin: Sequence[Route] = ()) -> Starlette:
@@ -46,6 +51,7 @@ class Rest:
         return Starlette(
             routes=[
                 Route("/v3/trades/{ticker}", self.trades),
+                Route(SPLITS_PATH, self.splits),
                 Route("/health", self.health),
                 Route("/ledger", self.ledger),
                 *admin,
@@ -54,16 +60,26 @@ class Rest:
 
     async def trades(self, request: Request) -> Response:
         """One page of a ticker's trades; status 401 without an accepted key, 400 for a bad parameter."""
-        answer = await self._faults.on_rest(request.url.path)
-        if answer is not None:
-            return Response(answer.body, answer.status, answer.headers, media_type="application/json")
-        if not self._accepts(api_key_of(request)):
-            return self._error(401, "Unknown API Key")
+        if (refusal := await self._refusal(request)) is not None:
+            return refusal
         try:
             query = read_query(request.path_params["ticker"], request.query_params)
         except QueryError as error:
             return self._error(400, str(error))
         return self._json(await self._page(query, request.url.path, str(request.base_url)))
+
+    async def splits(self, request: Request) -> Response:
+        """One page of the table of splits; the same refusals as for trades."""
+        if (refusal := await self._refusal(request)) is not None:
+            return refusal
+        try:
+            rows, cursor = self._splits.page(request.query_params)
+        except QueryError as error:
+            return self._error(400, str(error))
+        body: dict[str, Any] = {"status": "OK", "request_id": uuid4().hex, "results": rows}
+        if cursor is not None:
+            body["next_url"] = f"{request.base_url}{SPLITS_PATH[1:]}?cursor={cursor}"
+        return self._json(body)
 
     async def health(self, _: Request) -> Response:
         """Whether the feed runs, and how it fares."""
@@ -72,6 +88,13 @@ class Rest:
     async def ledger(self, _: Request) -> Response:
         """What was sent, by symbol and in all."""
         return self._json(self._ledger.summary())
+
+    async def _refusal(self, request: Request) -> Response | None:
+        """A fault's answer or that the key is unknown, None where the request may be answered."""
+        answer = await self._faults.on_rest(request.url.path)
+        if answer is not None:
+            return Response(answer.body, answer.status, answer.headers, media_type="application/json")
+        return None if self._accepts(api_key_of(request)) else self._error(401, "Unknown API Key")
 
     async def _page(self, query: Query, path: str, base_url: str) -> dict[str, Any]:
         newest = self._faults.rest_newest_ns(path)

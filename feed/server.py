@@ -31,6 +31,7 @@ from feed.pump import Market, Pump, wall_ms
 from feed.rest import Rest, api_key_of
 from feed.session import Sessions
 from feed.settings import FeedSettings
+from feed.splits import Splits, read_splits
 from feed.trouble import Trouble
 
 log = structlog.get_logger()
@@ -52,7 +53,8 @@ class FeedServer:
         self.history = History(int(settings.history_minutes * 60_000), settings.history_trades)
         self.ledger = Ledger(settings.ledger)
         self._sessions = Sessions(settings, self.hub, faults, self._accepts)
-        self._rest = Rest(self.history, self.ledger, faults, self._accepts, self.health)
+        splits = read_splits(settings.splits) if settings.splits else Splits()
+        self._rest = Rest(self.history, self.ledger, faults, self._accepts, self.health, splits=splits)
         self._market = market
         self._pump: Pump | None = None
         self._ws: Server | None = None

@@ -34,3 +34,4 @@ class FeedSettings(msgspec.Struct, frozen=True, kw_only=True):
     history_minutes: float = 30.0
     history_trades: int = 2_000_000
     corrections: float = 0.0
+    splits: Path | None = None
