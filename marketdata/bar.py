@@ -32,15 +32,27 @@ class Tick(NamedTuple):
     open_close: bool
     volume: bool
     ratio: float | None
+    side: int = 0
+
+
+SELL: Final = 1
+BUY: Final = 2
+
+
+class Flow(NamedTuple):
+    """What the tick rule knows after a trade: the last price, and whether a buyer (2) or a seller (1) moved it."""
+
+    price: float | None = None
+    side: int = 0
 
 
 class Bar:
-    """The aggregate of some trades in one span of time; ``end_ts`` is the time of its last ratio."""
+    """The aggregate of some trades in one span of time; ``bought`` and ``sold`` are volumes by the taker's side."""
 
     __slots__ = (
-        "close", "high", "low", "open", "price_sum", "price_weight", "priced_size", "ratio_close", "ratio_first_ts",
-        "ratio_high", "ratio_last_ts", "ratio_low", "ratio_open", "ratio_sum", "ratio_ticks", "ratio_time_sum",
-        "ticks", "trades", "volume",
+        "bought", "close", "high", "low", "open", "price_sum", "price_weight", "priced_size", "ratio_close",
+        "ratio_first_ts", "ratio_high", "ratio_last_ts", "ratio_low", "ratio_open", "ratio_sum", "ratio_ticks",
+        "ratio_time_sum", "sold", "ticks", "trades", "volume",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -54,6 +66,8 @@ class Bar:
         self.volume = 0
         self.ticks = 0
         self.trades = 0
+        self.bought = 0
+        self.sold = 0
         self.ratio_open: float | None = None
         self.ratio_high: float | None = None
         self.ratio_low: float | None = None
@@ -101,7 +115,7 @@ def _exact_ratio(ratio: float) -> int:
 
 
 def bar_of(ticks: list[Tick]) -> Bar:
-    """The bar of the ticks of one base bucket; sorts ``ticks`` in place."""
+    """The bar of the ticks of one base bucket, without sides; sorts ``ticks`` in place."""
     ticks.sort()
     bar = Bar()
     for tick in ticks:
@@ -114,6 +128,30 @@ def bar_of(ticks: list[Tick]) -> Bar:
             if tick.ratio is not None:
                 _add_ratio(bar, tick.ts, tick.ratio)
     return bar
+
+
+def take_sides(bar: Bar, ticks: list[Tick], before: Flow) -> Flow:
+    """Split the volume of sorted ``ticks`` into ``bar``'s bought and sold; what is known after them.
+
+    A side that the feed names counts; else the tick rule decides on trades that form prices: up from the last
+    different price is a buyer's, down a seller's (Lee and Ready 1991). The rest has no side.
+    """
+    last, side = before
+    for tick in ticks:
+        if not tick.high_low:
+            continue
+        price = tick.price
+        if tick.side:
+            side = tick.side
+        elif last is not None and price != last:
+            side = BUY if price > last else SELL
+        last = price
+        if tick.volume and side:
+            if side == BUY:
+                bar.bought += round(tick.size * UNIT)
+            else:
+                bar.sold += round(tick.size * UNIT)
+    return Flow(last, side)
 
 
 def _add_price(bar: Bar, tick: Tick, size: int) -> None:
@@ -164,6 +202,8 @@ def _roll_price(total: Bar, bar: Bar) -> None:
     total.volume += bar.volume
     total.ticks += bar.ticks
     total.trades += bar.trades
+    total.bought += bar.bought
+    total.sold += bar.sold
     if total.open is None:
         total.open = bar.open
     if bar.close is not None:

@@ -13,7 +13,9 @@ _PLAIN: Final = (
     "open", "high", "low", "close", "ticks", "trades", "ratio_open", "ratio_high", "ratio_low", "ratio_close",
     "ratio_ticks", "ratio_first_ts", "ratio_last_ts",
 )  # fmt: skip
-_SUMS: Final = ("price_sum", "price_weight", "priced_size", "volume", "ratio_sum", "ratio_time_sum")
+_SUMS: Final = (
+    "price_sum", "price_weight", "priced_size", "volume", "bought", "sold", "ratio_sum", "ratio_time_sum",
+)  # fmt: skip
 
 
 class BarState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -58,11 +60,12 @@ class CancelState(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class SymbolState(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One symbol's part of a snapshot."""
+    """One symbol's part of a snapshot; ``flow`` is what the tick rule knew after the trades that are gone."""
 
     buckets: tuple[BucketState, ...] = ()
     revised: tuple[RevisedState, ...] = ()
     cancels: tuple[CancelState, ...] = ()
+    flow: tuple[float | None, int] | None = None
 
 
 class EngineMark(NamedTuple):

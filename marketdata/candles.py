@@ -11,11 +11,11 @@ Trades inside the revision horizon are never stored: after a restart they are re
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
-from marketdata.bar import Bar, Tick, bar_of, roll_up
+from marketdata.bar import Bar, Flow, Tick, bar_of, roll_up, take_sides
 from marketdata.candle_state import (
     BucketState,
     CancelState,
@@ -49,9 +49,12 @@ class Closed(NamedTuple):
 
 
 class _Trades:
-    """The trades of one base bucket. ``born`` counts the advances of the clock before the first of them came."""
+    """The trades of one base bucket. ``born`` counts the advances of the clock before the first of them came.
 
-    __slots__ = ("born", "has_ratio", "late_received_ts", "revision", "ticks")
+    ``bought``, ``sold`` and ``flow``, what the tick rule knew after them, are of the bar that was published last.
+    """
+
+    __slots__ = ("born", "bought", "flow", "has_ratio", "late_received_ts", "revision", "sold", "ticks")
 
     def __init__(self, born: int) -> None:
         self.born = born
@@ -59,6 +62,9 @@ class _Trades:
         self.revision = -1
         self.has_ratio = False
         self.late_received_ts: int | None = None
+        self.flow: Flow | None = None
+        self.bought = 0
+        self.sold = 0
 
 
 class _Bucket:
@@ -97,6 +103,7 @@ class CandleEngine:
         self._due: list[tuple[int, int]] = []
         self._revised: dict[str, dict[tuple[int, int], int]] = {}
         self._cancels: dict[str, dict[int, CancelState]] = {}
+        self._flows: dict[str, Flow] = {}  # after the trades that are gone
         self._changed: set[str] = set()
         self._refilling = False
         self._advances = 0
@@ -163,7 +170,7 @@ class CandleEngine:
         while due and due[0][0] <= clock:
             key = heapq.heappop(due)
             end, level = key
-            start = end - self._levels[level].length
+            start = self._levels[level].start(end)
             opened = self._open.pop(key)
             for symbol in sorted(opened):
                 yield self._close(level, symbol, start, end, opened[symbol])
@@ -174,10 +181,13 @@ class CandleEngine:
             self._prune(oldest)
 
     def complete(self, before: int, clock: int) -> Iterator[tuple[str, int]]:
-        """(interval, end) of each level that became complete as the clock went from ``before`` to ``clock``."""
+        """(interval, end) of each interval that became complete as the clock went from ``before`` to ``clock``."""
         for level in self._levels:
-            end = floor_to(clock, level.length)
-            if end > before:
+            if level.exchange_day:
+                bucket = level.bucket(before)
+                if bucket is not None and bucket[1] <= clock:
+                    yield level.name, bucket[1]
+            elif level.sessions is None and (end := floor_to(clock, level.length)) > before:
                 yield level.name, end
 
     # --- buckets ---------------------------------------------------------------------------------------------------
@@ -201,7 +211,7 @@ class CandleEngine:
             bucket = symbols[symbol] = _Bucket()
             self._add_parts(level, start, symbol, bucket)
             bucket.known = bool(bucket.parts)
-            if bucket.known and start + self._levels[level].length <= self.clock:
+            if bucket.known and self._levels[level].end(start) <= self.clock:
                 bucket.revision = self._revised.get(symbol, {}).get((level, start), 0)
         return bucket
 
@@ -209,14 +219,15 @@ class CandleEngine:
         """The parts that were over at the last clock, from trades, or from the part that began before them."""
         child = self._children[level]
         step = self._levels[child].length
-        end = min(start + self._levels[level].length, floor_to(self.clock, step))
-        for part in self._parts_with_trades(symbol, max(start, floor_to(self.oldest, step)), end, step):
+        begin, until = self._levels[level].clip(start, self._levels[level].end(start))
+        end = min(until, floor_to(self.clock, step))
+        for part in self._parts_with_trades(symbol, max(begin, floor_to(self.oldest, step)), end, step):
             kept = self._buckets[child].get(part, {}).get(symbol) if child and part < self.oldest else None
             if kept is not None and kept.known:
                 bucket.parts[part] = roll_up(kept.parts[s] for s in sorted(kept.parts))
                 bucket.has_ratio |= kept.has_ratio
-            elif held := self._held(symbol, part, part + step):
-                bucket.parts[part] = bar_of([tick for trades in held for tick in trades.ticks])
+            elif held := self._held(symbol, max(part, begin), min(part + step, until)):
+                bucket.parts[part] = _bar_of_all(held)
                 bucket.has_ratio |= any(trades.has_ratio for trades in held)
 
     def _parts_with_trades(self, symbol: str, start: int, end: int, step: int) -> list[int]:
@@ -239,7 +250,7 @@ class CandleEngine:
         """Have the next clock that passes the bucket's end publish it."""
         if self._refilling:
             return
-        key = (start + self._levels[level].length, level)
+        key = (self._levels[level].end(start), level)
         if received_ts is not None and key[0] <= self.clock:
             bucket.late_received_ts = received_ts
         opened = self._open.get(key)
@@ -249,8 +260,9 @@ class CandleEngine:
         opened[symbol] = bucket
 
     def _close(self, level: int, symbol: str, start: int, end: int, bucket: _Trades | _Bucket) -> Closed:
+        late, bucket.late_received_ts = bucket.late_received_ts, None
         if isinstance(bucket, _Trades):
-            bar = bar_of(bucket.ticks)
+            bar = self._base_bar(symbol, start, bucket, late)
         else:
             bar = roll_up(bucket.parts[part] for part in sorted(bucket.parts))
             bucket.known = True
@@ -260,14 +272,60 @@ class CandleEngine:
         if bucket.revision:
             self._revised.setdefault(symbol, {})[level, start] = bucket.revision
             self._changed.add(symbol)
-        late, bucket.late_received_ts = bucket.late_received_ts, None
         for up in self._levels[level].parents:
-            parent_start = floor_to(start, self._levels[up].length)
-            parent = self._bucket(up, parent_start, symbol)
-            parent.parts[start] = bar
-            parent.has_ratio |= bucket.has_ratio
-            self._reopen(up, parent_start, symbol, parent, late)
+            parent_start = self._parent_start(level, up, start)
+            if parent_start is not None:
+                parent = self._bucket(up, parent_start, symbol)
+                parent.parts[start] = bar
+                parent.has_ratio |= bucket.has_ratio
+                self._reopen(up, parent_start, symbol, parent, late)
         return Closed(level, symbol, start, end, bucket.revision, bar, bucket.has_ratio, late)
+
+    def _parent_start(self, level: int, up: int, start: int) -> int | None:
+        """Where the bucket of level ``up`` begins that holds the one of ``level`` at ``start``."""
+        parent = self._levels[up]
+        if parent.sessions is None:
+            return start - start % parent.length
+        if self._levels[level].sessions is None and not parent.sessions.is_regular(start):
+            return None
+        bucket = parent.bucket(start)
+        return bucket[0] if bucket else None
+
+    # --- sides -----------------------------------------------------------------------------------------------------
+
+    def _base_bar(self, symbol: str, start: int, trades: _Trades, late: int | None) -> Bar:
+        bar = bar_of(trades.ticks)
+        after = take_sides(bar, trades.ticks, self._flow_before(symbol, start))
+        trades.bought, trades.sold = bar.bought, bar.sold
+        if after != trades.flow:
+            trades.flow = after
+            self._pass_flow_on(symbol, start, after, late)
+        return bar
+
+    def _flow_before(self, symbol: str, start: int) -> Flow:
+        """What the tick rule knew before the bucket at ``start``."""
+        starts = self._starts[symbol]
+        for at in range(bisect_left(starts, start) - 1, -1, -1):
+            flow = self._trades[starts[at]][symbol].flow
+            if flow is not None:
+                return flow
+        return self._flows.get(symbol, Flow())
+
+    def _pass_flow_on(self, symbol: str, start: int, flow: Flow, late: int | None) -> None:
+        """Open the next bucket again if the sides of its trades are others now."""
+        starts = self._starts[symbol]
+        for at in range(bisect_right(starts, start), len(starts)):
+            trades = self._trades[starts[at]][symbol]
+            if trades.flow is None:
+                return  # not published yet: it will look back itself
+            probe = Bar()
+            flow = take_sides(probe, trades.ticks, flow)
+            if (probe.bought, probe.sold) != (trades.bought, trades.sold):
+                self._reopen(0, starts[at], symbol, trades, late)
+                return
+            if flow == trades.flow:
+                return
+            trades.flow = flow
 
     def _find(self, symbol: str, record: Tick, key: IdKey) -> tuple[int, _Trades, Tick] | None:
         by_value: tuple[int, _Trades, Tick] | None = None
@@ -287,28 +345,37 @@ class CandleEngine:
         """Forget the trades that no record within the horizon can reach any more, and the buckets that end before."""
         leaving = {start: symbols for start, symbols in self._trades.items() if start < oldest}
         self._keep_longer(leaving, oldest)
-        for start, symbols in leaving.items():
-            self._changed.update(symbols)
-            del self._trades[start]
+        for start in sorted(leaving):
+            for symbol, trades in self._trades.pop(start).items():
+                if trades.flow is not None:
+                    self._flows[symbol] = trades.flow
+            self._changed.update(leaving[start])
         for symbol in {symbol for symbols in leaving.values() for symbol in symbols}:
             starts = self._starts[symbol]
             del starts[: bisect_left(starts, oldest)]
             if not starts:
                 del self._starts[symbol]
         for level, starts_of in zip(self._levels[1:], self._buckets[1:], strict=True):
-            for start in [s for s in starts_of if s + level.length <= oldest]:
+            for start in [s for s in starts_of if level.end(s) <= oldest]:
                 self._changed.update(starts_of.pop(start))  # what it was part of must be stored with it
         self.oldest = oldest
-        _forget(self._revised, lambda key, _: key[1] + self._levels[key[0]].length <= oldest)
+        _forget(self._revised, lambda key, _: self._levels[key[0]].end(key[1]) <= oldest)
         _forget(self._cancels, lambda _, cancel: cancel.ts < oldest)
 
     def _keep_longer(self, leaving: Mapping[int, Iterable[str]], oldest: int) -> None:
         """Before trades go: make those longer buckets they are in that later trades may still change."""
         for level in range(1, len(self._levels)):
-            start = floor_to(oldest, self._levels[level].length)
-            if start < oldest:
-                for symbol in sorted({s for left, symbols in leaving.items() if left >= start for s in symbols}):
+            start = self._straddling(level, oldest)
+            if start is not None:
+                begin, end = self._levels[level].clip(start, oldest)
+                held = {s for left, symbols in leaving.items() if begin <= left < end for s in symbols}
+                for symbol in sorted(held):
                     self._bucket(level, start, symbol)
+
+    def _straddling(self, level: int, ts: int) -> int | None:
+        """The start of the bucket of a level that began before ``ts`` and ends after it."""
+        bucket = self._levels[level].bucket(ts)
+        return bucket[0] if bucket is not None and bucket[0] < ts else None
 
     # --- snapshots -------------------------------------------------------------------------------------------------
 
@@ -321,23 +388,27 @@ class CandleEngine:
         """Begin where re-reading begins; until :meth:`restored` nothing is closed."""
         self.clock, self.oldest = mark
         self._refilling = True
-        index = {level.name: i for i, level in enumerate(self._levels)}
+        index = {level.key: i for i, level in enumerate(self._levels)}
         for symbol, state in states.items():
             self._restore_buckets(symbol, state, index)
             revised = {(index[r.level], r.start): r.revision for r in state.revised if r.level in index}
             if revised:
                 self._revised[symbol] = revised
+            if state.flow is not None:
+                self._flows[symbol] = Flow(*state.flow)
             if state.cancels:
                 self._cancels[symbol] = {cancel.offset: cancel for cancel in state.cancels}
 
     def restored(self) -> None:
         """The trades are read again, up to the clock record after which the states were captured."""
         self._refilling = False
-        for start, symbols in self._trades.items():
+        for start in sorted(self._trades):
+            symbols = self._trades[start]
             closed = start + self._base <= self.clock
             for symbol, trades in symbols.items():
                 if closed:
                     trades.revision = self._revised.get(symbol, {}).get((0, start), 0)
+                    self._base_bar(symbol, start, trades, None)
                 else:
                     self._reopen(0, start, symbol, trades, None)
         for level in range(1, len(self._levels)):
@@ -346,27 +417,30 @@ class CandleEngine:
     def _state(self, symbol: str) -> SymbolState | None:
         buckets = []
         for i, level in enumerate(self._levels[1:], 1):
-            start = floor_to(self.oldest, level.length)
-            bucket = self._buckets[i].get(start, {}).get(symbol) if start < self.oldest else None
-            if bucket is not None:
+            start = self._straddling(i, self.oldest)
+            bucket = self._buckets[i].get(start, {}).get(symbol) if start is not None else None
+            if start is not None and bucket is not None:
                 child = self._levels[self._children[i]].length
                 parts = tuple(
                     (s, pack_bar(bar)) for s, bar in sorted(bucket.parts.items()) if s + child <= self.oldest
                 )
-                buckets.append(BucketState(level.name, start, bucket.revision, bucket.has_ratio, parts))
+                buckets.append(BucketState(level.key, start, bucket.revision, bucket.has_ratio, parts))
         stored = {(bucket.level, bucket.start) for bucket in buckets}
         revised = tuple(
-            RevisedState(self._levels[i].name, start, revision)
+            RevisedState(self._levels[i].key, start, revision)
             for (i, start), revision in sorted(self._revised.get(symbol, {}).items())
-            if (self._levels[i].name, start) not in stored
+            if (self._levels[i].key, start) not in stored
         )
         cancels = tuple(self._cancels.get(symbol, {}).values())
-        return SymbolState(tuple(buckets), revised, cancels) if buckets or revised or cancels else None
+        flow = self._flows.get(symbol)
+        if not (buckets or revised or cancels or flow):
+            return None
+        return SymbolState(tuple(buckets), revised, cancels, flow)
 
     def _restore_buckets(self, symbol: str, state: SymbolState, index: Mapping[str, int]) -> None:
         for stored in state.buckets:
             level = index.get(stored.level)
-            if level is None or stored.start + self._levels[level].length <= self.oldest:
+            if level is None or self._levels[level].end(stored.start) <= self.oldest:
                 continue
             bucket = self._buckets[level].setdefault(stored.start, {})[symbol] = _Bucket()
             bucket.revision, bucket.has_ratio = stored.revision, stored.has_ratio
@@ -375,14 +449,18 @@ class CandleEngine:
 
     def _restore_level(self, level: int) -> None:
         """Complete the stored buckets of a level, and make the one that is not over yet; shorter levels are done."""
-        length = self._levels[level].length
         for start, symbols in self._buckets[level].items():
             for symbol, bucket in symbols.items():
                 self._add_parts(level, start, symbol, bucket)
-                bucket.revision = max(bucket.revision, 0 if start + length <= self.clock else -1)
-        current = floor_to(self.clock, length)
-        ended = floor_to(self.clock, self._levels[self._children[level]].length)
-        found = {s for start, some in self._trades.items() if current <= start < ended for s in some}
+                ended = self._levels[level].end(start) <= self.clock
+                bucket.revision = max(bucket.revision, 0 if ended else -1)
+        current = self._straddling(level, self.clock)
+        if current is None:
+            return
+        begin, end = self._levels[level].clip(
+            current, floor_to(self.clock, self._levels[self._children[level]].length)
+        )
+        found = {s for start, some in self._trades.items() if begin <= start < end for s in some}
         found.update(s for s, bucket in self._buckets[level].get(current, {}).items() if bucket.parts)
         for symbol in sorted(found):
             self._reopen(level, current, symbol, self._bucket(level, current, symbol), None)
@@ -398,6 +476,14 @@ class CandleEngine:
             if trades is not None and tick[:5] == cancel.key:
                 return start, trades, tick
         return None
+
+
+def _bar_of_all(held: list[_Trades]) -> Bar:
+    """The bar of neighbouring base buckets, each split into sides as it was published."""
+    bar = bar_of([tick for trades in held for tick in trades.ticks])
+    bar.bought = sum(trades.bought for trades in held)
+    bar.sold = sum(trades.sold for trades in held)
+    return bar
 
 
 def _forget(held: dict[str, dict[K, V]], is_old: Callable[[K, V], bool]) -> None:

@@ -6,9 +6,13 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from marketdata.calendar import TradingHours
 from marketdata.units import DAY_US, SECOND_US
 
 BASE: Final = "500ms"
+EXCHANGE_DAY: Final = "1d"
+HALF_HOUR_US: Final = 1_800 * SECOND_US
+"""Regular sessions begin and end at a whole half hour, so what divides it lies inside or outside of them."""
 _UNITS: Final = {"ms": 1_000, "s": SECOND_US, "m": 60 * SECOND_US, "h": 3_600 * SECOND_US}
 _NAME: Final = re.compile(r"^([1-9]\d*)(ms|s|m|h)$")
 
@@ -19,14 +23,50 @@ class IntervalError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """One level of candles: ``length`` in µs, ``parent`` the index of the level rolled up from this one, if any.
+    """One level of candles: ``length`` in µs, ``parents`` the levels rolled up from this one (45s and 1m from 15s).
 
-    Several levels may be rolled up from the same one (45s and 1m from 15s), so ``parents`` is a tuple.
+    With ``sessions`` it holds regular hours alone; an ``exchange_day`` is one whole regular session, not a length.
     """
 
     name: str
     length: int
     parents: tuple[int, ...]
+    sessions: TradingHours | None = None
+    exchange_day: bool = False
+
+    @property
+    def key(self) -> str:
+        """Its name among all levels: ``1h``, and ``1h/regular`` beside it."""
+        return self.name if self.sessions is None else f"{self.name}/regular"
+
+    def bucket(self, ts: int) -> tuple[int, int] | None:
+        """[start, end) of the candle that ``ts`` lies in; None where there is none for lack of a regular session."""
+        start = ts - ts % self.length
+        if self.sessions is None:
+            return start, start + self.length
+        opens, closes = self.sessions.session(ts)
+        if self.exchange_day:
+            return (opens, closes) if opens <= ts < closes else None
+        return (start, start + self.length) if start < closes and opens < start + self.length else None
+
+    def end(self, start: int) -> int:
+        """The end of the candle that begins at ``start``."""
+        if self.exchange_day and self.sessions is not None:
+            return self.sessions.session(start)[1]
+        return start + self.length
+
+    def start(self, end: int) -> int:
+        """The start of the candle that ends at ``end``."""
+        if self.exchange_day and self.sessions is not None:
+            return self.sessions.session(end - 1)[0]
+        return end - self.length
+
+    def clip(self, start: int, end: int) -> tuple[int, int]:
+        """The part of a candle's [start, end) whose trades it takes."""
+        if self.sessions is None:
+            return start, end
+        opens, closes = self.sessions.session(start)
+        return max(start, opens), min(end, closes)
 
 
 def length_of(name: str) -> int:
@@ -44,24 +84,59 @@ def length_of(name: str) -> int:
     return length
 
 
-def levels(names: tuple[str, ...]) -> tuple[Interval, ...]:
+def levels(names: tuple[str, ...], sessions: TradingHours | None = None) -> tuple[Interval, ...]:
     """The configured intervals from short to long, each but 500ms rolled up from the longest that divides it.
+
+    With ``sessions`` those follow that hold regular hours alone and differ in that, and the exchange's day ``1d``
+    if it is configured.
 
     Raises:
         IntervalError: a name is wrong, 500ms is missing, or nothing configured divides an interval.
     """
-    lengths = sorted({length_of(name): name for name in reversed(names)}.items())
+    lengths = sorted({length_of(name): name for name in reversed(names) if name != EXCHANGE_DAY}.items())
     if not lengths or lengths[0][1] != BASE:
         raise IntervalError(
             f"the shortest interval must be {BASE}: every other one is rolled up from it; got {names}"
         )
-    parents: list[list[int]] = [[] for _ in lengths]
-    for i, (length, name) in enumerate(lengths[1:], 1):
-        child = next((j for j in range(i - 1, -1, -1) if length % lengths[j][0] == 0), None)
+    if EXCHANGE_DAY in names and sessions is None:
+        raise IntervalError(f"interval {EXCHANGE_DAY} is the day of a stock exchange; this market has none")
+    made = [Interval(name, length, ()) for length, name in lengths]
+    parents: list[list[int]] = [[] for _ in made]
+    for i, level in enumerate(made[1:], 1):
+        child = next((j for j in range(i - 1, -1, -1) if level.length % made[j].length == 0), None)
         if child is None:
-            raise IntervalError(f"interval {name} is not a multiple of a shorter configured one: {names}")
+            raise IntervalError(f"interval {level.name} is not a multiple of a shorter configured one: {names}")
         parents[child].append(i)
-    return tuple(Interval(name, length, tuple(parents[i])) for i, (length, name) in enumerate(lengths))
+    if sessions is not None:
+        _add_regular(made, parents, sessions, exchange_day=EXCHANGE_DAY in names)
+    return tuple(
+        Interval(level.name, level.length, tuple(up), level.sessions, level.exchange_day)
+        for level, up in zip(made, parents, strict=True)
+    )
+
+
+def is_whole(length: int) -> bool:
+    """Whether every candle of ``length`` µs lies wholly inside or outside of regular hours."""
+    return HALF_HOUR_US % length == 0
+
+
+def _add_regular(
+    made: list[Interval], parents: list[list[int]], sessions: TradingHours, *, exchange_day: bool
+) -> None:
+    """Regular hours of the longer intervals: from a whole one, or from a shorter one of regular hours."""
+    fit = [i for i, level in enumerate(made) if is_whole(level.length)]
+    longer = [(level.name, level.length) for level in made if not is_whole(level.length)]
+    for name, length in longer:
+        child = max((i for i in fit if length % made[i].length == 0), key=lambda i: made[i].length)
+        parents[child].append(len(made))
+        fit.append(len(made))
+        made.append(Interval(name, length, (), sessions))
+        parents.append([])
+    if exchange_day:
+        child = max((i for i in fit if made[i].sessions is None), key=lambda i: made[i].length)
+        parents[child].append(len(made))
+        made.append(Interval(EXCHANGE_DAY, DAY_US, (), sessions, exchange_day=True))
+        parents.append([])
 
 
 def _divisors_near(length: int) -> str:

@@ -19,5 +19,5 @@ def tick_of_trade(trade: Trade) -> Tick:
     """A trade of a crypto pair: each forms prices and counts towards volume."""
     return Tick(
         trade.ts, trade.sequence, trade.exchange, id_key(trade.id), trade.trf, trade.price, trade.size,
-        high_low=True, open_close=True, volume=True, ratio=None,
+        high_low=True, open_close=True, volume=True, ratio=None, side=trade.side,
     )  # fmt: skip

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marketdata.bar import Tick
+from marketdata.calendar import TradingHours
 from marketdata.candle_state import EngineMark, SymbolState, decode_state, encode_state
 from marketdata.candles import CandleEngine
 from marketdata.intervals import levels
@@ -18,7 +19,11 @@ from marketdata.rewind import Rewind
 
 S = 1_000_000
 T0 = 1_700_006_400 * S
-LEVELS = levels(("500ms", "1s", "5s", "15s", "30s", "45s", "1m", "5m", "15m", "1h", "24h"))
+SESSIONS = {(T0 // (86_400 * S)): (T0 + 1_800 * S, T0 + 9_000 * S)}
+LEVELS = levels(
+    ("500ms", "1s", "5s", "15s", "30s", "45s", "1m", "5m", "15m", "1h", "4h", "24h", "1d"),
+    TradingHours(SESSIONS, (0, 1 << 40)),
+)
 HORIZON = 150 * S
 STEPS = (0, 50_000, 450_000, S, 7 * S, 31 * S, 65 * S, 400 * S, 4_000 * S)
 
@@ -112,7 +117,7 @@ class Reader:
 
 
 def shown(closed: Any) -> Any:
-    return closed.bar.price_block(), closed.bar.ratio_block(closed.end)
+    return closed.bar.price_block(), closed.bar.bought, closed.bar.sold, closed.bar.ratio_block(closed.end)
 
 
 class Store:
