@@ -34,6 +34,7 @@ EXACT: Final = [
 ]  # fmt: skip
 SUMMED: Final = ["avg", "vwap", "volume", "ratio_avg", "ratio_twap"]
 FIELDS: Final = [*EXACT, *SUMMED]
+FLOW: Final = ["buy_volume", "sell_volume"]
 CANCEL_RECORD: Final = 10
 CLOCK_STEP: Final = 50 * MS
 _ORDER: Final = ["ts", "sequence", "exchange", "id_is_text", "id_number", "id_text", "trf"]
@@ -115,6 +116,7 @@ def crypto_trades(raw: list[dict[str, Any]]) -> pd.DataFrame:
     frame = _frame([(e["pair"], e["t"], e.get("q", 0), e["x"], 0, str(e["i"]), e["p"], e["s"]) for e in raw])
     frame[[*_UPDATES, "gone"]] = [True, True, True, False]
     frame[["ratio", "session_start"]] = [np.nan, -1]
+    frame["side"] = [{1: -1.0, 2: 1.0}.get((e.get("c") or [0])[0], 0.0) for e in raw]
     return _distinct(frame, [frame["ts"] // DAY])
 
 
@@ -141,6 +143,7 @@ def stock_trades(
         _take_out(frame, cancel, ~is_cancel, rules.horizon if without == "live" else DAY)
     frame = frame[~is_cancel].drop(columns="is_cancel")
     frame["ratio"] = _ratios(frame, btc, rules.max_age)
+    frame["side"] = _tick_rule(frame)
     return frame
 
 
@@ -181,15 +184,23 @@ def _ratios(stocks: pd.DataFrame, btc: pd.DataFrame, max_age: int) -> np.ndarray
     return cast("np.ndarray[Any, Any]", (joined["price"] / joined["btc"]).to_numpy())
 
 
+def _tick_rule(frame: pd.DataFrame) -> pd.Series:
+    """1 where the last change of price was up, -1 where down, 0 before any; only of price-forming trades."""
+    priced = frame[frame["high_low"] & ~frame["gone"]]
+    step = np.sign(priced.groupby("symbol")["price"].diff())
+    last = step.where(step != 0).groupby(priced["symbol"]).ffill()
+    return last.reindex(frame.index).fillna(0.0)
+
+
 def candles(
     trades: pd.DataFrame, rules: Rules, *, stocks: bool, intervals: tuple[str, ...] = INTERVALS
 ) -> pd.DataFrame:
-    """Every candle of all intervals and hours, one row each with FIELDS, by KEY."""
+    """Every candle of all intervals and hours, one row each with FIELDS and FLOW, by KEY."""
     found = [_candles(trades, rules, interval, "all", stocks) for interval in intervals if interval in LENGTHS]
     if stocks:
         regular = trades[trades["session_start"] >= 0]
         found += [_candles(regular, rules, interval, "regular", stocks) for interval in intervals]
-    return pd.concat(found).set_index(KEY).sort_index()[FIELDS]
+    return pd.concat(found).set_index(KEY).sort_index()[[*FIELDS, *FLOW]]
 
 
 def _candles(trades: pd.DataFrame, rules: Rules, interval: str, hours: str, stocks: bool) -> pd.DataFrame:
@@ -211,7 +222,8 @@ def _candles(trades: pd.DataFrame, rules: Rules, interval: str, hours: str, stoc
     )
     counts = ["tick_count", "trade_count", "ratio_tick_count"]
     made[counts] = made[counts].fillna(0).astype("int64")
-    made["volume"] = made["volume"].fillna(0.0)
+    sums = ["volume", *FLOW]
+    made[sums] = made[sums].fillna(0.0)
     made = made.reset_index().assign(interval=interval, hours=hours)
     labelled = stocks and 0 < length <= LABELLED_UP_TO
     made["session"] = rules.session_label(made["start"]) if labelled else None
@@ -228,7 +240,14 @@ def _prices(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     sums = groups[["value", "size"]].sum()
     made["vwap"] = (sums["value"] / sums["size"]).where(sums["size"] > 0)
     opening = priced[priced["open_close"]].groupby(by).agg(open=("price", "first"), close=("price", "last"))
-    counted = rows[rows["volume"]].groupby(by).agg(volume=("size", "sum"), trade_count=("size", "size"))
+    taken = rows[rows["volume"]]
+    taken = taken.assign(bought=taken["size"].where(taken["side"] > 0), sold=taken["size"].where(taken["side"] < 0))
+    counted = taken.groupby(by).agg(
+        volume=("size", "sum"),
+        trade_count=("size", "size"),
+        buy_volume=("bought", "sum"),
+        sell_volume=("sold", "sum"),
+    )
     return counted.join(made, how="outer").join(opening, how="outer")
 
 
@@ -244,16 +263,18 @@ def _ratio_part(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     return made
 
 
-def differences(found: pd.DataFrame, wanted: pd.DataFrame, rtol: float = 1e-12) -> list[str]:
-    """What differs, in words, a line each; both by KEY with FIELDS. Null equals only null."""
+def differences(
+    found: pd.DataFrame, wanted: pd.DataFrame, fields: list[str] = FIELDS, rtol: float = 1e-12
+) -> list[str]:
+    """What differs, in words, a line each; both by KEY with ``fields``. Null equals only null."""
     told = [f"missing {key}" for key in wanted.index.difference(found.index)]
     told += [f"not wanted {key}" for key in found.index.difference(wanted.index)]
     common = found.index.intersection(wanted.index)
     ours, theirs = found.loc[common], wanted.loc[common]
-    for field in FIELDS:
+    for field in fields:
         a, b = ours[field], theirs[field]
         neither = a.isna() & b.isna()
-        if field in SUMMED:
+        if field in SUMMED or field in FLOW:
             same = (a.astype(float) - b.astype(float)).abs() <= rtol * b.astype(float).abs()
         else:
             same = a == b

@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from tests.support.candle_oracle import (
+    FIELDS,
+    FLOW,
     Rules,
     candles,
     crypto_trades,
@@ -151,7 +153,7 @@ def test_a_cancel_names_by_id_else_the_nearest_earlier_of_its_value() -> None:
         rows = [*trades[:4], stock(7, 5.0, 10, _corr=10, **cancel), trades[4]]
         found = stock_trades(rows, crypto_trades([btc(0, 1.0)]), RULES)
         assert len(found) == len(trades)
-        return found["id"][found["gone"]].tolist()
+        return [str(one_id) for one_id in found["id"][found["gone"]]]
 
     assert gone(i="?") == ["3"]
     assert gone(i="1") == ["1"]
@@ -159,6 +161,17 @@ def test_a_cancel_names_by_id_else_the_nearest_earlier_of_its_value() -> None:
     assert gone(i="1", x=7) == []
     alone = one(made([trades[0], stock(7, 5.0, 10, i="?", _corr=10)]), "500ms")
     assert (alone["volume"], alone["open"], alone["tick_count"]) == (0.0, None, 0), "its candle stays, empty"
+
+
+def test_sides_by_the_tick_rule_and_from_a_crypto_feed() -> None:
+    odd_lot, opens = stock(3, 3.0, 32, (37,)), stock(-900_000, 10.0, 1)
+    trades = [opens, stock(1, 10.0, 2), stock(2, 10.5, 4), odd_lot, stock(4, 10.5, 8), stock(5, 10.0, 16),
+              stock(6, 9.0, 64, (38,)), stock(500, 9.5, 128, i="cancelled"), stock(501, 9.0, 256),
+              stock(502, 9.5, 128, i="cancelled", _corr=10)]  # fmt: skip
+    found = made(trades)
+    assert [one(found, "500ms", nth=n)[side] for n in (1, 2) for side in FLOW] == [12.0, 16.0, 0.0, 256.0]
+    coins = crypto_trades([btc(0, 1.0), btc(1, 1.0, c=[1], s=0.25), btc(2, 1.0, c=[0])])
+    assert [one(candles(coins, RULES, stocks=False, intervals=("1s",)), "1s")[side] for side in FLOW] == [0.5, 0.25]
 
 
 def test_laps_of_an_hour() -> None:
@@ -178,7 +191,7 @@ def test_every_field_is_compared() -> None:
     assert differences(wanted.copy(), wanted) == []
     first = wanted.index[0]
     assert wanted.loc[first].notna().all()
-    for field in wanted.columns:
+    for field in FIELDS:
         value = wanted.loc[first, field]
         for other in (None, value * (1 + 1e-11)) if isinstance(value, float) else (None,):
             wrong = wanted.copy()
