@@ -30,7 +30,7 @@ replay: setup  ## Play recordings through in a namespace of their own: FILES="a.
 watch: setup  ## Show finished candles of the stack that runs
 	@$(MARKET) watch
 
-status: setup  ## Show the services' health
+status: setup  ## Show health and lag of every part, and whether the stock market is open
 	@$(MARKET) status
 
 psql: setup  ## Open the database, starting it if it does not run (SQL="..." runs that and exits)

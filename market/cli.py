@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from market.actions.command import actions_app
 from market.doctor.command import doctor
 from market.export import canonical_export
 from market.live import LiveView
@@ -25,17 +26,20 @@ from market.stack import (
     ServerPair,
     Servers,
     Services,
-    get_health,
     only_one,
     real_feed_wanted,
     running_servers,
 )
+from market.status import ports
+from market.status.command import status
 from marketdata.topics import Topics
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(dlq_app, name="dlq")
+app.add_typer(actions_app, name="actions")
 app.command()(rebuild)
 app.command()(doctor)
+app.command()(status)
 
 
 @app.command()
@@ -64,16 +68,17 @@ def _run(
     try:
         say("starting the services" if options.feed else "starting the services on the vendor's feed")
         services.start()
-        services.wait_healthy()
-        say(f"healthy after {time.monotonic() - began:.1f} s. {where_to_look(servers, services)}")
-        deadline = None if seconds is None else time.monotonic() + seconds
-        view = LiveView(servers.bootstrap, options.topics, intervals, services.metrics)
+        with ports.known(options.data_dir, services.metrics):
+            services.wait_healthy()
+            say(f"healthy after {time.monotonic() - began:.1f} s. {where_to_look(servers, services)}")
+            deadline = None if seconds is None else time.monotonic() + seconds
+            view = LiveView(servers.bootstrap, options.topics, intervals, services.metrics)
 
-        def over() -> bool:
-            services.check()
-            return bool(stopped) or (deadline is not None and time.monotonic() >= deadline)
+            def over() -> bool:
+                services.check()
+                return bool(stopped) or (deadline is not None and time.monotonic() >= deadline)
 
-        view.run(over)
+            view.run(over)
     finally:
         services.stop()
 
@@ -155,16 +160,8 @@ def watch(
     """Show finished candles of a stack that runs already."""
     with stopping() as stopped, stack_errors():
         servers = running_servers(data_dir.absolute()) or fail("no stack runs here: start one with `make run`")
-        LiveView(servers.bootstrap, Topics(), tuple(intervals.split(",")), {}).run(lambda: bool(stopped))
-
-
-@app.command()
-def status(ports: Annotated[str, typer.Option(help="metrics ports")] = "9101,9102,9103,9104") -> None:
-    """Print each service's health; status 1 if one is not healthy."""
-    reports = {port: get_health(int(port)) for port in ports.split(",")}
-    for port, (healthy, report) in reports.items():
-        print(f":{port} {'ok' if healthy else 'failing' if report else 'no answer'} {dict(report.get('checks', {}))}")
-    raise typer.Exit(0 if all(healthy for healthy, _ in reports.values()) else 1)
+        services = ports.service_ports(data_dir.absolute())
+        LiveView(servers.bootstrap, Topics(), tuple(intervals.split(",")), services).run(lambda: bool(stopped))
 
 
 @app.command()

@@ -12,7 +12,9 @@ import msgspec
 from confluent_kafka import OFFSET_END, Consumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
+from marketdata.calendar import new_york_hours
 from marketdata.records import Candle
+from marketdata.sessions import MarketState, market_state
 from marketdata.topics import MARKETS, Topics
 
 HEADER = (
@@ -38,6 +40,7 @@ class LiveView:
         self._closes: dict[tuple[str, str], float] = {}
         self._status_every = 2.0 if self._terminal else 10.0
         self._last_counts: tuple[float, float] = (time.monotonic(), 0.0)
+        self._hours = new_york_hours()
         self.candles = 0
         self._consumer = Consumer(
             {"bootstrap.servers": bootstrap, "group.id": "live-view", "enable.auto.commit": False}
@@ -93,12 +96,17 @@ class LiveView:
         trades = counts.get("ingest_trades_written_total", 0.0)
         rate = f"{(trades - before) / (now - then):,.0f}" if before else "..."
         self._last_counts = (now, trades)
-        text = (
-            f"-- {rate} trades/s | lag: ratio {counts.get('stage_lag_records:ratio', 0):,.0f}, "
-            f"candles {counts.get('stage_lag_records:aggregator', 0):,.0f}, "
-            f"rows {counts.get('sink_lag_records', 0):,.0f} records | {self.candles} candles shown"
-        )
+        text = footer(rate, counts, self.candles, market_state(time.time_ns() // 1_000, self._hours))
         print(f"\r\x1b[K{text}" if self._terminal else text, end="" if self._terminal else "\n", flush=True)
+
+
+def footer(rate: str, counts: Mapping[str, float], candles: int, market: MarketState) -> str:
+    """The status line: trades a second, lag of each stage, and whether the stock exchange is open."""
+    return (
+        f"-- {rate} trades/s | lag: ratio {counts.get('stage_lag_records:ratio', 0):,.0f}, "
+        f"candles {counts.get('stage_lag_records:aggregator', 0):,.0f}, "
+        f"rows {counts.get('sink_lag_records', 0):,.0f} records | {candles} candles shown | NYSE {market}"
+    )
 
 
 def _places(consumer: Consumer, topics: Topics, intervals: tuple[str, ...]) -> Iterator[TopicPartition]:

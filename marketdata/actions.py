@@ -134,7 +134,7 @@ class ActionTable:
             name, first, after = rename.new, rename.day, rename.day
 
     def _add(self, action: Action) -> None:
-        for name in _names(action):
+        for name in names_of(action):
             self._on[name, action.day] = (*self.on(name, action.day), action)
         if isinstance(action, Split):
             same = self._splits.setdefault(action.symbol, [])
@@ -200,6 +200,11 @@ def split_of(symbol: str, day: str, old: str, new: str) -> Split:
     return Split(_symbol(symbol), day_number(day), before, after)
 
 
+def names_of(action: Action) -> tuple[str, ...]:
+    """The symbols that it befalls."""
+    return (action.symbol,) if isinstance(action, Split) else (action.old, action.new)
+
+
 def day_number(text: str) -> int:
     """Days since the epoch of ``YYYY-MM-DD``. Raises ActionsError where it is no day."""
     try:
@@ -251,10 +256,6 @@ def _shares(text: str) -> Decimal:
     except InvalidOperation:
         pass
     raise ActionsError(f"{text!r} is no number of shares")
-
-
-def _names(action: Action) -> tuple[str, ...]:
-    return (action.symbol,) if isinstance(action, Split) else (action.old, action.new)
 
 
 def _order(action: Action) -> tuple[int, bool, str]:
