@@ -205,6 +205,15 @@ def test_on_the_day_of_a_rename_the_split_may_stand_under_either_name() -> None:
         assert table.factor("NEW", day, day + 9) == 1
 
 
+def test_two_companies_may_change_names_on_one_day() -> None:
+    table = parse_actions(f"{HEADING}rename,A,2024-01-02,A,B\nrename,B,2024-01-02,B,A\nsplit,A,2025-01-02,1,3\n")
+    day, now = day_number("2024-01-02"), day_number("2026-01-02")
+    assert [table.factor(name, day - 1, now) for name in "AB"] == [1, Fraction(1, 3)]
+    assert [table.factor(name, day, now) for name in "AB"] == [Fraction(1, 3), 1], "renamed already"
+    assert [table.newest_name(name, day - 1) for name in "AB"] == ["B", "A"]
+    assert [table.newest_name(name, day) for name in "AB"] == ["A", "B"]
+
+
 SHARES = st.decimals(min_value=Decimal("0.01"), max_value=Decimal(1000), places=2)
 SPLITS = st.builds(Split, st.sampled_from("ABCD"), st.integers(0, 40), SHARES, SHARES).filter(
     lambda s: s.old != s.new
