@@ -1,0 +1,36 @@
+"""Averages that move on by one close at a time, in TA-Lib's order of operations, so that they equal its to the bit."""
+
+from __future__ import annotations
+
+
+def slid(total: float, newest: float, leaving: float, n: float, period: int) -> float:
+    """The sum of the last ``period`` values after the ``n``-th; ``leaving`` is the one ``period`` ago (TA-Lib SMA)."""
+    if n > period:
+        total -= leaving
+    return total + newest
+
+
+def weighted(total: float, plain: float, newest: float, leaving: float, n: float) -> tuple[float, float]:
+    """Sums of the last 5 values, weighted 1 to 5 and plain; total / 15 is the WMA from n = 5 on (TA-Lib WMA)."""
+    if n > 5:
+        return (total - plain) + newest * 5, (plain + newest) - leaving
+    return total + newest * n, plain + newest
+
+
+def seeded(value: float, newest: float, n: float, period: int) -> float:
+    """EMA with k = 2 / (period + 1), seeded by the mean of the first ``period`` values (TA-Lib EMA).
+
+    Until then ``value`` is the sum of those; ``n`` counts them, the newest included.
+    """
+    if n > period:
+        return (newest - value) * (2.0 / (period + 1)) + value
+    value += newest
+    return value / period if n == period else value
+
+
+def wilder(value: float, newest: float, n: float, period: int) -> float:
+    """Wilder's average (1978), k = 1 / period, seeded as ``seeded`` is (TA-Lib RSI, ATR)."""
+    if n > period:
+        return (value * (period - 1) + newest) / period
+    value += newest
+    return value / period if n == period else value
