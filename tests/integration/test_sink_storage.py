@@ -55,7 +55,9 @@ def test_migrations_apply_once_and_side_by_side(database: str) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(done) == [[], [], [], ["001_tables.sql", "002_by_day.plain.sql", "003_gaps_letters_late.sql"]]
+    ours = [migration.name for migration in read_migrations() if migration.mode in {None, PLAIN.name}]
+    assert ours[:2] == ["001_tables.sql", "002_by_day.plain.sql"]
+    assert sorted(done) == [[], [], [], ours]
 
 
 def test_a_failed_migration_leaves_nothing_and_is_tried_again(connection: psycopg.Connection[Any]) -> None:
