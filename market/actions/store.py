@@ -16,6 +16,7 @@ from market.stack import StackError
 from marketdata.actions import Action, ActionTable, Rename, Split, day_text, format_actions
 
 COLUMNS = ("kind", "symbol", "day", "old_shares", "new_shares", "new_symbol")
+ARRAYS = ("%s::text[]", "%s::text[]", "%s::date[]", "%s::numeric[]", "%s::numeric[]", "%s::text[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +105,17 @@ def _load(connection: psycopg.Connection[Any], name: sql.Identifier, table: Acti
     connection.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(name))
     wanted = {_row(action) for action in table.actions}
     standing = set(connection.execute(sql.SQL("SELECT {} FROM {}").format(columns, name)).fetchall())
-    delete = sql.SQL("DELETE FROM {} WHERE (kind, symbol, day) = (%s, %s, %s)").format(name)
-    insert = sql.SQL("INSERT INTO {} ({}) VALUES (%s, %s, %s, %s, %s, %s)").format(name, columns)
-    with connection.cursor() as cursor:
-        cursor.executemany(delete, [row[:3] for row in standing - wanted])
-        cursor.executemany(insert, list(wanted - standing))
+    # One statement each: every statement on this table makes the adjustments anew.
+    if gone := list(standing - wanted):
+        where = sql.SQL("(kind, symbol, day) IN (SELECT * FROM unnest(%s::text[], %s::text[], %s::date[]))")
+        connection.execute(
+            sql.SQL("DELETE FROM {} WHERE {}").format(name, where), [*map(list, zip(*gone, strict=True))][:3]
+        )
+    if new := list(wanted - standing):
+        rows = sql.SQL("SELECT * FROM unnest({})").format(sql.SQL(", ").join(map(sql.SQL, ARRAYS)))
+        connection.execute(
+            sql.SQL("INSERT INTO {} ({}) {}").format(name, columns, rows), [*map(list, zip(*new, strict=True))]
+        )
     return Change(len(wanted - standing), len(standing - wanted), len(wanted & standing))
 
 

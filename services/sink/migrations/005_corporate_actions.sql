@@ -21,8 +21,20 @@ RETURN CASE WHEN times IS NULL THEN value ELSE trim_scale(value * times / over) 
 
 -- A period of a symbol's candles, those that end after from_time and not after until_time (a trading day begins at
 -- 05:00 UTC): what brings them to today's shares (prices * old_shares / new_shares, volumes the other way round), and
--- the name that the company has today. Periods that need nothing are not listed.
-CREATE VIEW candle_adjustments AS
+-- the name that the company has today. Periods that need nothing are not listed. It is kept by the trigger below: the
+-- planner knows nothing of a recursive query's size and would compile every query on candles_adjusted for seconds.
+CREATE TABLE candle_adjustments (
+    symbol        TEXT COLLATE "C" NOT NULL,
+    from_time     TIMESTAMPTZ NOT NULL,
+    until_time    TIMESTAMPTZ NOT NULL,
+    newest_symbol TEXT COLLATE "C" NOT NULL,
+    old_shares    DECIMAL NOT NULL,
+    new_shares    DECIMAL NOT NULL,
+    PRIMARY KEY (symbol, from_time)
+);
+CREATE INDEX candle_adjustments_newest_symbol ON candle_adjustments (newest_symbol);
+
+CREATE VIEW candle_adjustments_due AS
 WITH RECURSIVE splits AS (
     SELECT symbol, day, old_shares, new_shares FROM corporate_actions WHERE kind = 'split'
 ), renames AS (
@@ -53,6 +65,16 @@ WITH RECURSIVE splits AS (
 SELECT symbol, (first + TIME '05:00') AT TIME ZONE 'UTC' AS from_time,
     (until + TIME '05:00') AT TIME ZONE 'UTC' AS until_time, newest_symbol, old_shares, new_shares
 FROM adjustments WHERE old_shares <> new_shares OR newest_symbol <> symbol;
+
+CREATE FUNCTION adjust_candles() RETURNS TRIGGER LANGUAGE plpgsql SET jit = off AS $$
+BEGIN
+    EXECUTE format('DELETE FROM %I.candle_adjustments', TG_TABLE_SCHEMA);
+    EXECUTE format('INSERT INTO %1$I.candle_adjustments SELECT * FROM %1$I.candle_adjustments_due', TG_TABLE_SCHEMA);
+    RETURN NULL;
+END;
+$$;
+CREATE TRIGGER adjust_candles AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON corporate_actions
+    FOR EACH STATEMENT EXECUTE FUNCTION adjust_candles();
 
 -- Candles by today's shares and names; the raw ones stay in candles, and traded_as is the name they have there. Two
 -- halves, so that a condition on symbol finds the index of candles in each.
