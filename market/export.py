@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from marketdata.intervals import intervals_of
 from marketdata.topics import DEFAULT_INTERVALS, MARKETS, Topics
 from streaming.reader import SrcFilter
 
@@ -35,7 +36,10 @@ class Export:
 
 def export_topics(topics: Topics, intervals: tuple[str, ...] = DEFAULT_INTERVALS) -> list[str]:
     """The topics an export reads: ratios, then candles by market and interval."""
-    return [topics.ratios, *(topics.candles(market, interval) for market in MARKETS for interval in intervals)]
+    return [
+        topics.ratios,
+        *(topics.candles(market, i) for market in MARKETS for i in intervals_of(market, intervals)),
+    ]
 
 
 def canonical_export(

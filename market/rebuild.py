@@ -16,8 +16,10 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from market.stack import StackError
+from marketdata.calendar import new_york_hours
 from marketdata.candles import Closed
-from marketdata.intervals import Interval, levels
+from marketdata.hours import REGULAR, session_of
+from marketdata.intervals import intervals_of, levels
 from marketdata.partition import partition_of
 from marketdata.rebuild import MARGIN_US, DayRebuild, Key, changed
 from marketdata.records import UNREADABLE, Candle, Clock, Progress, Ratio, Reference, Src, Trade, encode
@@ -42,6 +44,7 @@ _progress = msgspec.json.Decoder(Progress).decode
 class Change:
     """One candle to publish anew: what was computed, and what stood last (None: nothing)."""
 
+    key: Key
     closed: Closed
     old: Candle | None
 
@@ -73,9 +76,10 @@ class Rebuild:
         self._topics = topics
         self._symbol = symbol
         self._day = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * SECOND_US
-        self._levels = levels(intervals)
         self._horizon_us = horizon_s * SECOND_US
         self.market = "crypto" if "-" in symbol else "stocks"
+        self._sessions = new_york_hours() if self.market == "stocks" else None
+        self.levels = levels(intervals_of(self.market, intervals), self._sessions)
         self._input = topics.ratios if self.market == "stocks" else topics.trades("crypto")
         self._partition = partition_of(symbol, self._partitions())
 
@@ -87,12 +91,12 @@ class Rebuild:
             TailError: the broker did not give what must be read.
         """
         settled = self._settled()
-        if settled < self._day + self._levels[0].length:
+        if settled < self._day + self.levels[0].length:
             raise StackError(
                 f"{_shown(self._day)[:10]} is not yet past the revision horizon (candles are settled up to "
                 f"{_shown(settled)} UTC): the aggregator itself still revises it"
             )
-        day = DayRebuild(self._symbol, self._day, self._levels)
+        day = DayRebuild(self._symbol, self._day, self.levels, self._sessions)
         self._read_day(day, say)
         newest = self._published(say)
         found = Rebuilt(self._symbol, self._partition, settled)
@@ -113,11 +117,13 @@ class Rebuild:
         return len(found.changes)
 
     def _record(self, change: Change, src: Src, now: int) -> Candle:
-        closed = change.closed
+        closed, old = change.closed, change.old
+        interval, hours, start = change.key
         return Candle(
             symbol=closed.symbol,
-            interval=self._levels[closed.level].name,
-            hours="all",
+            interval=interval,
+            hours="regular" if hours == REGULAR else "all",
+            session=session_of(self.levels[closed.level], start, self._sessions),
             timestamp_in=closed.start,
             end=closed.end,
             timestamp_out=now,
@@ -125,6 +131,8 @@ class Rebuild:
             revision=change.revision,
             price=closed.bar.price_block(),
             ratio=closed.bar.ratio_block(closed.end) if closed.has_ratio else None,
+            features=old.features if old else None,  # what was known when the candle was first published
+            ratio_features=old.ratio_features if old else None,
             src=src,
         )
 
@@ -137,7 +145,7 @@ class Rebuild:
     def _settled(self) -> int:
         """Up to which end in µs no candle of this partition changes any more by itself; 0 where nothing is out."""
         place = (self._topics.progress(self.market), self._partition)
-        base, end = self._levels[0].name, 0
+        base, end = self.levels[0].name, 0
         for _, value in read_back(self._bootstrap, [place], 5_000):
             record = _progress(value)
             if record.interval == base:
@@ -176,7 +184,7 @@ class Rebuild:
     def _published(self, say: Say) -> dict[Key, Candle]:
         """The newest revision of each candle of the day."""
         newest: dict[Key, Candle] = {}
-        names = [self._topics.candles(self.market, level.name) for level in self._levels]
+        names = dict.fromkeys(self._topics.candles(self.market, level.name) for level in self.levels)
         for name in [*names, self._topics.rebuilt(self.market)]:
             place, rule = (name, self._partition), SrcFilter()
             for read in self._reads(place, self._start(place, self._day)[0], say):
@@ -186,14 +194,14 @@ class Rebuild:
                     continue
                 if not rule.accept(*place, candle.src) or not self._is_ours(candle):
                     continue
-                key = (candle.interval, candle.timestamp_in)
+                key = (candle.interval, candle.hours, candle.timestamp_in)
                 if key not in newest or candle.revision > newest[key].revision:
                     newest[key] = candle
         return newest
 
     def _is_ours(self, candle: Candle) -> bool:
         of_day = self._day <= candle.timestamp_in < self._day + DAY_US
-        return candle.symbol == self._symbol and candle.hours == "all" and of_day
+        return candle.symbol == self._symbol and of_day
 
     def _start(self, place: Place, event_ts: int) -> tuple[int, int]:
         """(offset before which nothing of ``event_ts`` µs or later stands, first offset kept).
@@ -220,9 +228,10 @@ class Rebuild:
             yield read
 
 
-def describe(change: Change, intervals: tuple[Interval, ...]) -> str:
+def describe(change: Change) -> str:
     """One changed candle, old against new, in one line."""
     closed, old = change.closed, change.old
+    interval, hours, _ = change.key
     new, before = closed.bar.price_block(), old.price if old else None
     parts = [
         f"{name} {getattr(before, name, None)} -> {getattr(new, name)}"
@@ -230,7 +239,7 @@ def describe(change: Change, intervals: tuple[Interval, ...]) -> str:
         if before is None or getattr(before, name) != getattr(new, name)
     ]
     text = ", ".join(parts) or "ratio"
-    return f"{_shown(closed.start)} {intervals[closed.level].name:>5} revision {change.revision}: {text}"
+    return f"{_shown(closed.start)} {interval:>5} {hours:<7} revision {change.revision}: {text}"
 
 
 def _shown(ts: int) -> str:

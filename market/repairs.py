@@ -13,7 +13,6 @@ from confluent_kafka import KafkaException
 from market import dlq
 from market.rebuild import Rebuild, describe
 from market.shell import DEFAULT_DATA, DataDir, fail, kafka_of, say, stack_errors
-from marketdata.intervals import levels
 from marketdata.topics import SERVICES, Topics
 from services.aggregator.settings import AggregatorSettings
 from streaming.tails import TailError
@@ -95,7 +94,7 @@ def rebuild(
                           horizon_s=settings.revision_horizon_s)  # fmt: skip
             found = job.run(say)
             for change in found.changes:
-                print(describe(change, levels(settings.intervals)))
+                print(describe(change))
             counts = f"{found.trades:,} trades, {found.cancels:,} cancels, {len(found.changes):,} candles differ"
             say(f"{symbol} {day:%Y-%m-%d}: {counts}" + (" (nothing written)" if dry_run else ""))
             if found.changes and not dry_run:

@@ -60,12 +60,16 @@ class CancelState(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class SymbolState(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One symbol's part of a snapshot; ``flow`` is what the tick rule knew after the trades that are gone."""
+    """One symbol's part of a snapshot; ``flow`` is what the tick rule knew after the trades that are gone.
+
+    ``features`` are histories of candles before those trades, by the key of their level.
+    """
 
     buckets: tuple[BucketState, ...] = ()
     revised: tuple[RevisedState, ...] = ()
     cancels: tuple[CancelState, ...] = ()
     flow: tuple[float | None, int] | None = None
+    features: tuple[tuple[str, bytes], ...] = ()
 
 
 class EngineMark(NamedTuple):

@@ -190,6 +190,17 @@ class CandleEngine:
             elif level.sessions is None and (end := floor_to(clock, level.length)) > before:
                 yield level.name, end
 
+    def published(self, level: int, symbol: str) -> Iterator[tuple[int, Bar]]:
+        """(start, bar) of the candles of one symbol that were published and can still be revised, by start."""
+        interval = self._levels[level]
+        buckets = (interval.bucket(start) for start in self._starts.get(symbol, ()))
+        starts = {bucket[0] for bucket in buckets if bucket is not None}
+        if (straddling := self._straddling(level, self.oldest)) is not None:
+            starts.add(straddling)
+        for start in sorted(starts):
+            if interval.end(start) <= self.clock and (bar := self._published_bar(level, start, symbol)) is not None:
+                yield start, bar
+
     # --- buckets ---------------------------------------------------------------------------------------------------
 
     def _begin(self, symbol: str, start: int) -> _Trades:
@@ -229,6 +240,15 @@ class CandleEngine:
             elif held := self._held(symbol, max(part, begin), min(part + step, until)):
                 bucket.parts[part] = _bar_of_all(held)
                 bucket.has_ratio |= any(trades.has_ratio for trades in held)
+
+    def _published_bar(self, level: int, start: int, symbol: str) -> Bar | None:
+        if not level:
+            held = self._held(symbol, start, start + self._base)
+            return _bar_of_all(held) if held else None
+        bucket = self._buckets[level].get(start, {}).get(symbol)
+        if bucket is None:
+            self._add_parts(level, start, symbol, bucket := _Bucket())
+        return roll_up(bucket.parts[part] for part in sorted(bucket.parts)) if bucket.parts else None
 
     def _parts_with_trades(self, symbol: str, start: int, end: int, step: int) -> list[int]:
         """The parts of a span that can hold something: those with trades, and the one that began before them."""
@@ -379,9 +399,12 @@ class CandleEngine:
 
     # --- snapshots -------------------------------------------------------------------------------------------------
 
-    def capture(self) -> dict[str, SymbolState | None]:
-        """The states that changed since the last capture, None for a symbol without any; call it after a clock."""
-        changed, self._changed = self._changed, set()
+    def capture(self, also: Iterable[str] = ()) -> dict[str, SymbolState | None]:
+        """The states that changed since the last capture, None for a symbol without any; call it after a clock.
+
+        Those of ``also`` are given too: they changed elsewhere.
+        """
+        changed, self._changed = self._changed.union(also), set()
         return {symbol: self._state(symbol) for symbol in sorted(changed)}
 
     def restore(self, mark: EngineMark, states: Mapping[str, SymbolState]) -> None:

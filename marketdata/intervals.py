@@ -115,6 +115,11 @@ def levels(names: tuple[str, ...], sessions: TradingHours | None = None) -> tupl
     )
 
 
+def intervals_of(market: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the configured intervals that ``market`` has: crypto trades without an exchange's day."""
+    return names if market == "stocks" else tuple(name for name in names if name != EXCHANGE_DAY)
+
+
 def is_whole(length: int) -> bool:
     """Whether every candle of ``length`` µs lies wholly inside or outside of regular hours."""
     return HALF_HOUR_US % length == 0

@@ -134,6 +134,10 @@ class RatioJoin:
         if mark.reference is not None:
             self._history.add(mark.reference, ALWAYS)
 
+    def last_before(self, ts: int) -> Reference | None:
+        """The last BTC trade of those so far that happened before ``ts`` µs."""
+        return self._history.as_of(ts - 1)
+
     def clock(self, clock: Clock, src: Src, now: int) -> list[Ratio] | None:
         """Move to ``clock``; None where an older epoch wrote it or it goes back.
 

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from marketdata.bar import Tick
+from marketdata.calendar import TradingHours
 from marketdata.candles import CandleEngine, Closed
+from marketdata.hours import hours_of
 from marketdata.intervals import Interval
 from marketdata.join import CORRECTION_RECORDS
 from marketdata.records import Candle, Ratio, Trade
@@ -21,8 +23,8 @@ MARGIN_US: Final = 6 * 3_600 * SECOND_US
 """Trades this much before and after the day are looked at too: a cancel beside midnight may mean one of them."""
 _MINUTE_US: Final = 60 * SECOND_US
 _Identity = tuple[int, int, str, int, int]
-Key = tuple[str, int]
-"""(interval, start in µs): one candle of the symbol."""
+Key = tuple[str, str, int]
+"""(interval, hours, start in µs): one candle of the symbol."""
 
 
 class DayRebuild:
@@ -32,8 +34,11 @@ class DayRebuild:
     the log, or is only to be found without a horizon, is applied as well.
     """
 
-    def __init__(self, symbol: str, day_start: int, levels: tuple[Interval, ...]) -> None:
+    def __init__(
+        self, symbol: str, day_start: int, levels: tuple[Interval, ...], sessions: TradingHours | None
+    ) -> None:
         self._symbol = symbol
+        self._sessions = sessions
         self._day = day_start
         self._levels = levels
         self._engine = CandleEngine(levels, horizon_us=1 << 62)
@@ -59,8 +64,11 @@ class DayRebuild:
                 self.cancels += 1
         self._unmatched.clear()
         for closed in self._engine.advance(self._day + DAY_US + MARGIN_US + DAY_US):
-            if self._day <= closed.start < self._day + DAY_US:
-                yield (self._levels[closed.level].name, closed.start), closed
+            if not self._day <= closed.start < self._day + DAY_US:
+                continue
+            level = self._levels[closed.level]
+            for hours in hours_of(level, closed.start, self._sessions):
+                yield (level.name, hours, closed.start), closed
 
     def _add(self, record: Ratio | Trade, tick: Tick, offset: int) -> None:
         if record.correction in CORRECTION_RECORDS:
@@ -86,7 +94,7 @@ class DayRebuild:
 
 def changed(
     candles: Iterable[tuple[Key, Closed]], newest: Mapping[Key, Candle], until: int
-) -> Iterator[tuple[Closed, Candle | None]]:
+) -> Iterator[tuple[Key, Closed, Candle | None]]:
     """The candles that end at or before ``until`` µs and are not what was published last, beside that (None: never).
 
     An empty candle that was never published stays so.
@@ -97,9 +105,9 @@ def changed(
         old = newest.get(key)
         if old is None:
             if closed.bar.ticks or closed.bar.trades:
-                yield closed, None
+                yield key, closed, None
         elif (old.price, old.ratio) != blocks(closed):
-            yield closed, old
+            yield key, closed, old
 
 
 def blocks(closed: Closed) -> tuple[object, object]:

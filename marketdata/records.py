@@ -11,6 +11,8 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from marketdata.features import PriceFeatures, RatioFeatures
+
 Src = tuple[int, int, int]
 Price = Annotated[float, msgspec.Meta(gt=0, lt=1e12)]
 Size = Annotated[float, msgspec.Meta(ge=0, lt=1e15)]
@@ -111,6 +113,28 @@ class Ratio(Record, tag="ratio", frozen=True, gc=False, kw_only=False):
     revision: int = 0
 
 
+# Not by keyword only, as Ratio.
+class RatioMark(Record, tag="ratio_mark", frozen=True, gc=False, kw_only=False):
+    """What a stock that does not trade is worth while BTC moves: its last price against the newest BTC price.
+
+    As of the clock ``ts``, of price-forming trades before it; ``stock_ts`` and ``btc_ts`` say how old each price is,
+    ``ratio`` = stock_price / btc_price. Made at most every 250 ms; ``epoch`` is the clock's.
+    """
+
+    symbol: str
+    ts: Micros
+    epoch: int
+    stock_price: Price
+    stock_ts: Micros
+    reference: str
+    btc_price: Price
+    btc_ts: Micros
+    ratio: Quotient
+    inverse_ratio: Quotient
+    src: Src
+    timestamp_out: Micros
+
+
 class PriceBlock(msgspec.Struct, frozen=True, gc=False):
     """Prices and volume of one candle; prices are null where no trade formed them.
 
@@ -148,7 +172,8 @@ class Candle(Record, tag="candle", frozen=True, gc=False):
     """One candle of [timestamp_in, end); published once, and again with the next ``revision`` after late trades.
 
     ``latency_ms`` = timestamp_out - end (of a revision: minus the late trade's received_ts). ``ratio`` is null
-    where the candle holds no ratio (crypto, or no BTC price).
+    where the candle holds no ratio (crypto, or no BTC price). ``hours`` regular holds regular hours alone;
+    ``session`` is the part of the exchange's day, up to 15 m. Features: see docs/features.md.
     """
 
     symbol: str
@@ -162,6 +187,9 @@ class Candle(Record, tag="candle", frozen=True, gc=False):
     price: PriceBlock
     ratio: RatioBlock | None
     src: Src
+    session: Literal["pre", "regular", "post"] | None = None
+    features: PriceFeatures | None = None
+    ratio_features: RatioFeatures | None = None
 
 
 class Progress(Record, tag="progress", frozen=True, gc=False):
@@ -225,7 +253,7 @@ class DeadLetter(Record, tag="dead_letter", frozen=True, gc=False):
 
 
 RECORDS: Final[tuple[type[Record], ...]] = (
-    Clock, Trade, Reference, Ratio, Candle, Progress, LateTrade, Gap, Lease, DeadLetter,
+    Clock, Trade, Reference, Ratio, RatioMark, Candle, Progress, LateTrade, Gap, Lease, DeadLetter,
 )  # fmt: skip
 
 encode: Final = msgspec.json.Encoder().encode

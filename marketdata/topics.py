@@ -8,8 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from marketdata.intervals import intervals_of
+
 MARKETS: Final = ("stocks", "crypto")
-DEFAULT_INTERVALS: Final = ("500ms", "1s", "5s", "15s", "1m")
+DEFAULT_INTERVALS: Final = (
+    "500ms", "1s", "5s", "15s", "30s", "45s", "1m", "5m", "15m", "1h", "4h", "24h", "1d",
+)  # fmt: skip
 FOREVER_MS: Final = -1
 DAY_MS: Final = 86_400_000
 SERVICES: Final = ("ingest", "ratio", "aggregator", "sink")
@@ -53,6 +57,11 @@ class Topics:
         """Ratio records, with the clocks and BTC copies of trades.stocks passed on."""
         return f"{self.namespace}ratios"
 
+    @property
+    def ratio_mark(self) -> str:
+        """Ratios of stocks that do not trade while BTC moves, at most four a second a symbol."""
+        return f"{self.namespace}ratio_mark"
+
     def candles(self, market: str, interval: str) -> str:
         """Final candles and their revisions, one topic a market and interval."""
         return f"{self.namespace}candles.{market}.{interval}"
@@ -94,10 +103,10 @@ class Topics:
     def specs(self, partitions: int, intervals: tuple[str, ...] = DEFAULT_INTERVALS) -> list[TopicSpec]:
         """All topics to create. Event times may be old, so nothing expires by record time in a replay."""
         keep = FOREVER_MS if self.namespace else 7 * DAY_MS
-        by_symbol = [self.ratios]
+        by_symbol = [self.ratios, self.ratio_mark]
         for market in MARKETS:
             by_symbol += [self.trades(market), self.late(market), self.progress(market), self.rebuilt(market)]
-            by_symbol += [self.candles(market, interval) for interval in intervals]
+            by_symbol += [self.candles(market, interval) for interval in intervals_of(market, intervals)]
         single = [self.gaps, *map(self.dead_letters, SERVICES)]
         config = {"retention.ms": str(keep), "message.timestamp.type": "LogAppendTime"}
         lease = config | {"retention.ms": str(LEASE_KEPT_MS), "segment.ms": str(LEASE_KEPT_MS)}

@@ -39,6 +39,8 @@ FIELDS: Final[dict[str, str]] = {
     "size": "Shares or coins, fractions included.",
     "Trade.ts_ns": "REST's time in ns since the epoch, where it is known; too large for a double to hold exactly.",
     "Candle.price": "Prices and volume.",
+    "Candle.features": "Features of price and volume, see docs/features.md; only on intervals that have them.",
+    "Candle.ratio_features": "Features of the ratio, see docs/features.md; null where the candle has no ratio.",
     "conditions": "The vendor's numbers of the sale conditions.",
     "sequence": "The feed's sequence number, 0 where it has none; it may repeat and run backwards.",
     "trf": "The vendor's number of the trade reporting facility; 0 for none.",

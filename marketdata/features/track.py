@@ -36,6 +36,11 @@ class FeatureTrack:
         self._views = views
         self.reset()
 
+    @property
+    def newest(self) -> int:
+        """Start of the newest candle in the history, in µs; -1 without any."""
+        return self._newest
+
     def reset(self) -> None:
         """Forget all that was."""
         self._base: bytes | None = None

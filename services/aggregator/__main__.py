@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from marketdata.calendar import new_york_hours
 from marketdata.candles import CandleEngine
+from marketdata.feature_book import FeatureBook, FeatureSettings
 from marketdata.intake import Intake
-from marketdata.intervals import levels
+from marketdata.intervals import intervals_of, levels
 from marketdata.topics import MARKETS
 from marketdata.units import SECOND_US
 from services.aggregator.crypto import CryptoProcessor
 from services.aggregator.publisher import Publisher
 from services.aggregator.settings import AggregatorSettings
 from services.aggregator.stocks import StocksProcessor
+from streaming.actions import load_actions
 from streaming.emitter import Emitter
 from streaming.processor import Processor, Stage
 from streaming.service import run_stages
@@ -25,18 +28,22 @@ def stages(settings: AggregatorSettings) -> tuple[Stage, ...]:
 
 def _stage(settings: AggregatorSettings, market: str) -> Stage:
     topics = settings.topics
-    tree = levels(settings.intervals)
+    sessions = new_york_hours() if market == "stocks" else None
+    tree = levels(intervals_of(market, settings.intervals), sessions)
     horizon = settings.revision_horizon_s * SECOND_US
     source = topics.ratios if market == "stocks" else topics.trades(market)
+    actions = load_actions(settings.corporate_actions)
+    wanted = FeatureSettings(settings.feature_intervals, settings.hours, sessions, actions)
 
     def make(partition: int, emitter: Emitter) -> Processor:
         engine = CandleEngine(tree, horizon)
-        publisher = Publisher(market, topics, tree, partition, emitter)
+        book = FeatureBook(engine, tree, wanted)
+        publisher = Publisher(market, topics, tree, partition, emitter, book, sessions, settings.hours)
         if market == "stocks":
-            return StocksProcessor(source, partition, engine, publisher)
-        return CryptoProcessor(partition, Intake(horizon), engine, publisher)
+            return StocksProcessor(source, partition, engine, book, publisher)
+        return CryptoProcessor(partition, Intake(horizon), engine, book, publisher)
 
-    candles = tuple(topics.candles(market, level.name) for level in tree)
+    candles = tuple(dict.fromkeys(topics.candles(market, level.name) for level in tree))
     return Stage(market, source, (*candles, topics.progress(market), topics.late(market)), make)
 
 

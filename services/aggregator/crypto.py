@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from marketdata.candles import CandleEngine
+from marketdata.feature_book import FeatureBook
 from marketdata.intake import Intake
 from marketdata.join import CORRECTION_RECORDS
 from marketdata.records import UNREADABLE, Clock, Trade
@@ -19,8 +20,10 @@ _decode = msgspec.json.Decoder(Trade | Clock).decode
 class CryptoProcessor(CandleProcessor):
     """Reads raw trades and clocks."""
 
-    def __init__(self, partition: int, intake: Intake, engine: CandleEngine, publisher: Publisher) -> None:
-        super().__init__(partition, engine, publisher)
+    def __init__(
+        self, partition: int, intake: Intake, engine: CandleEngine, book: FeatureBook, publisher: Publisher
+    ) -> None:
+        super().__init__(partition, engine, book, publisher)
         self._intake = intake
 
     def reader_mark(self) -> ReaderMark:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from marketdata.bar import Tick
-from marketdata.candle_state import EngineMark, decode_state, encode_state
+from marketdata.candle_state import EngineMark, SymbolState, decode_state, encode_state
 from marketdata.candles import CandleEngine
+from marketdata.feature_book import FeatureBook
 from marketdata.records import LateReason, LateTrade, Ratio, Src, Trade, encode
 from marketdata.rewind import Rewind
 from marketdata.units import SECOND_US
@@ -32,9 +33,10 @@ _decode_mark = msgspec.json.Decoder(ReaderMark).decode
 class CandleProcessor:
     """One partition's candles; the input's own reading is in the two classes made from this one."""
 
-    def __init__(self, partition: int, engine: CandleEngine, publisher: Publisher) -> None:
+    def __init__(self, partition: int, engine: CandleEngine, book: FeatureBook, publisher: Publisher) -> None:
         self._partition = partition
         self._engine = engine
+        self._book = book
         self._publisher = publisher
         self._rewind = Rewind(ReaderMark())
         self._noted = 0
@@ -55,7 +57,13 @@ class CandleProcessor:
         """See streaming.processor.Processor."""
         oldest = self._engine.oldest
         mark = self._rewind.since(oldest)
-        states = {s: None if state is None else encode_state(state) for s, state in self._engine.capture().items()}
+        captured = self._engine.capture(self._book.take_adjusted())
+        states: dict[str, bytes | None] = {}
+        for symbol, features in self._book.states(captured):
+            state = captured[symbol]
+            if features:
+                state = msgspec.structs.replace(state or SymbolState(), features=features)
+            states[symbol] = None if state is None else encode_state(state)
         reader = msgspec.structs.replace(mark.state, oldest=oldest)
         return Capture(mark.offset, mark.newest, encode(reader), states)
 
@@ -66,6 +74,7 @@ class CandleProcessor:
         self.resume_reader(mark)
         states = {symbol: decode_state(state) for symbol, state in snapshot.states.items()}
         self._engine.restore(EngineMark(mark.clock, mark.oldest), states)
+        self._book.restore({symbol: state.features for symbol, state in states.items() if state.features})
 
     def restored(self) -> None:
         """See streaming.processor.Processor."""

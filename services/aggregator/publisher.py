@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
+from marketdata.calendar import TradingHours
 from marketdata.candles import CandleEngine, Closed
+from marketdata.feature_book import FeatureBook, Features
+from marketdata.hours import Hours, hours_of, session_of
 from marketdata.intervals import Interval
 from marketdata.records import Candle, LateTrade, Progress, encode
 from marketdata.topics import Topics
@@ -12,19 +13,32 @@ from marketdata.units import SECOND_US
 from streaming import metrics
 from streaming.emitter import Emitter
 
-ALL_HOURS: Final = "all"
-
 
 class Publisher:
-    """Gives every output its ``src``: the input record's place and its ordinal within the output topic."""
+    """Gives every output its ``src``: the input record's place and its ordinal within the output topic.
 
-    def __init__(
-        self, market: str, topics: Topics, levels: tuple[Interval, ...], partition: int, emitter: Emitter
+    ``sessions`` is the exchange's calendar, None for a market that never closes; ``hours`` which of all and regular
+    hours are published.
+    """
+
+    def __init__(  # noqa: PLR0917 - one place makes it
+        self,
+        market: str,
+        topics: Topics,
+        levels: tuple[Interval, ...],
+        partition: int,
+        emitter: Emitter,
+        book: FeatureBook,
+        sessions: TradingHours | None,
+        hours: tuple[str, ...],
     ) -> None:
         self._partition = partition
         self._emitter = emitter
         self._levels = levels
-        self._candles = [topics.candles(market, level.name) for level in levels]
+        self._book = book
+        self._sessions = sessions
+        self._hours = hours
+        self._topics = [topics.candles(market, level.name) for level in levels]
         self._progress = topics.progress(market)
         self._late = topics.late(market)
         self._base = levels[0].length
@@ -49,27 +63,41 @@ class Publisher:
             self._latency[level].observe((now - end) / SECOND_US)
         self._ends.clear()
 
-    def _close(self, engine: CandleEngine, offset: int, clock: int, now: int) -> None:
-        ordinals = [0] * len(self._levels)
-        for closed in engine.advance(clock):
-            n = ordinals[closed.level]
-            ordinals[closed.level] = n + 1
-            self._candle(closed, (self._partition, offset, n), now)
-
     def late(self, trade: LateTrade) -> None:
         """Publish a trade or correction that no candle took."""
         if self._emitter.wants(self._late, trade.src):
             self._emitter.emit(self._late, trade.symbol.encode(), encode(trade))
 
-    def _candle(self, closed: Closed, src: tuple[int, int, int], now: int) -> None:
-        topic = self._candles[closed.level]
-        if not self._emitter.wants(topic, src):
-            return
+    def _close(self, engine: CandleEngine, offset: int, clock: int, now: int) -> None:
+        ordinals = dict.fromkeys(self._topics, 0)
+        for closed in engine.advance(clock):
+            features = self._book.take(closed)
+            topic = self._topics[closed.level]
+            for hours in hours_of(self._levels[closed.level], closed.start, self._sessions):
+                if hours not in self._hours:
+                    continue
+                src = (self._partition, offset, ordinals[topic])
+                ordinals[topic] += 1
+                if self._emitter.wants(topic, src):
+                    candle = self._candle(closed, hours, features.get(hours, (None, None)), src, now)
+                    self._emitter.emit(topic, closed.symbol.encode(), encode(candle))
+            if closed.revision == 0:
+                self._ends[closed.level] = closed.end
+
+    def _candle(
+        self,
+        closed: Closed,
+        hours: Hours,
+        features: Features,
+        src: tuple[int, int, int],
+        now: int,
+    ) -> Candle:
         since = closed.end if closed.late_received_ts is None else closed.late_received_ts
-        candle = Candle(
+        return Candle(
             symbol=closed.symbol,
             interval=self._levels[closed.level].name,
-            hours=ALL_HOURS,
+            hours=hours,
+            session=session_of(self._levels[closed.level], closed.start, self._sessions),
             timestamp_in=closed.start,
             end=closed.end,
             timestamp_out=now,
@@ -77,8 +105,7 @@ class Publisher:
             revision=closed.revision,
             price=closed.bar.price_block(),
             ratio=closed.bar.ratio_block(closed.end) if closed.has_ratio else None,
+            features=features[0],
+            ratio_features=features[1],
             src=src,
         )
-        self._emitter.emit(topic, closed.symbol.encode(), encode(candle))
-        if closed.revision == 0:
-            self._ends[closed.level] = closed.end

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from marketdata.hours import ALL, REGULAR
 from marketdata.topics import DEFAULT_INTERVALS
 from streaming.settings import CommaList, ServiceSettings
 
@@ -16,5 +17,7 @@ class AggregatorSettings(ServiceSettings):
     metrics_port: int = Field(9103, ge=0, le=65535)
     markets: CommaList = ("stocks", "crypto")
     intervals: CommaList = DEFAULT_INTERVALS
+    hours: CommaList = (ALL, REGULAR)
+    feature_intervals: CommaList = ("15s", "1m")
     revision_horizon_s: int = Field(900, gt=0, description="how late a trade may come and still count")
     corporate_actions: Path | None = Field(None, description="CSV file of splits and changes of symbol")

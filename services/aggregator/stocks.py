@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from marketdata.candles import CandleEngine
+from marketdata.feature_book import FeatureBook
 from marketdata.join import CORRECTION_RECORDS
 from marketdata.records import UNREADABLE, Clock, Ratio
 from marketdata.ticks import tick_of_ratio
@@ -22,8 +23,10 @@ _decode = msgspec.json.Decoder(Ratio | Clock).decode
 class StocksProcessor(CandleProcessor):
     """Reads ratio records and clocks under the reader's rule; the BTC copies among them are for others."""
 
-    def __init__(self, topic: str, partition: int, engine: CandleEngine, publisher: Publisher) -> None:
-        super().__init__(partition, engine, publisher)
+    def __init__(
+        self, topic: str, partition: int, engine: CandleEngine, book: FeatureBook, publisher: Publisher
+    ) -> None:
+        super().__init__(partition, engine, book, publisher)
         self._topic = topic
         self._rule = SrcFilter()
 

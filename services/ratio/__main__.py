@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from marketdata.calendar import new_york_hours
 from marketdata.join import RatioJoin
+from marketdata.marks import Marks
 from services.ratio.processor import RatioProcessor
 from services.ratio.settings import RatioSettings
 from streaming.emitter import Emitter
@@ -12,14 +13,16 @@ from streaming.service import run_stages
 
 
 def stage(settings: RatioSettings) -> Stage:
-    """From trades.stocks to ratios."""
+    """From trades.stocks to ratios and ratio_mark."""
     topics, hours = settings.topics, new_york_hours()
 
     def make(partition: int, emitter: Emitter) -> RatioProcessor:
         join = RatioJoin(settings.reference_symbols[0], hours, settings.join)
-        return RatioProcessor(partition, emitter, topics.ratios, join)
+        marks = Marks(settings.marks) if settings.ratio_mark else None
+        return RatioProcessor(partition, emitter, topics, join, marks)
 
-    return Stage("ratio", topics.trades("stocks"), (topics.ratios,), make)
+    outputs = (topics.ratios, topics.ratio_mark) if settings.ratio_mark else (topics.ratios,)
+    return Stage("ratio", topics.trades("stocks"), outputs, make)
 
 
 def main() -> None:

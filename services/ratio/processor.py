@@ -1,4 +1,4 @@
-"""One partition of trades.stocks to the same of ratios: ratio records, with clocks and BTC copies passed on."""
+"""One partition of trades.stocks to the same of ratios, with clocks and BTC copies passed on, and of ratio_mark."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Final
 import msgspec
 
 from marketdata.join import JoinMark, RatioJoin
+from marketdata.marks import Marks, is_step, mark_of
 from marketdata.records import UNREADABLE, Clock, Ratio, Reference, Src, Trade, encode
 from marketdata.rewind import Rewind
+from marketdata.topics import Topics
 from marketdata.units import SECOND_US
 from streaming import metrics
 from streaming.emitter import Emitter
@@ -23,16 +25,21 @@ _decode_mark = msgspec.json.Decoder(JoinMark).decode
 
 
 class RatioProcessor:
-    """Reads each record once and writes at most one, but for a clock that follows back-filled BTC: it changes ratios.
+    """Reads each record once and writes at most one, but for clocks.
 
+    A clock that follows back-filled BTC changes ratios, and the first past each 250 ms makes the marks that are due.
     Its state is in the trades of the horizon, so a snapshot says no more than where to read them again.
     """
 
-    def __init__(self, partition: int, emitter: Emitter, topic: str, join: RatioJoin) -> None:
+    def __init__(
+        self, partition: int, emitter: Emitter, topics: Topics, join: RatioJoin, marks: Marks | None
+    ) -> None:
         self._partition = partition
         self._emitter = emitter
-        self._topic = topic
+        self._topic = topics.ratios
+        self._mark_topic = topics.ratio_mark
         self._join = join
+        self._marks = marks
         self._received_ts = 0
         self._rewind = Rewind(join.mark())
         self._noted = 0
@@ -76,12 +83,15 @@ class RatioProcessor:
 
     def _clock(self, clock: Clock, value: bytes, src: Src, now: int) -> bool:
         partition, offset, _ = src
+        before = self._join.intake.clock
         revised = self._join.clock(clock, src, now)
         if revised is None:
             return False
         for ratio in revised:
             self._emit(ratio)
         self._pass_on(None, value, (partition, offset, len(revised)), _CLOCK)
+        if self._marks is not None and is_step(before, clock.ts):
+            self._mark(self._marks, clock, src, now)
         if clock.ts - self._noted >= SECOND_US:
             self._noted = clock.ts
             self._rewind.note(offset + 1, self._join.mark())
@@ -89,8 +99,24 @@ class RatioProcessor:
 
     def _stock(self, trade: Trade, value: bytes, src: Src, now: int) -> None:
         ratio = self._join.stock(trade, value, src, now)
-        if ratio is not None and self._emit(ratio):
+        if ratio is None:
+            return
+        if self._emit(ratio):
             self._received_ts = trade.received_ts
+        if ratio.eligible and self._marks is not None and trade.ts >= self._join.intake.clock:
+            self._marks.trade(trade)
+
+    def _mark(self, marks: Marks, clock: Clock, src: Src, now: int) -> None:
+        partition, offset, _ = src
+        btc = self._join.last_before(clock.ts)
+        due = marks.due(clock.ts, btc)
+        if btc is None:
+            return
+        for n, trade in enumerate(due):
+            src = (partition, offset, n)
+            if self._emitter.wants(self._mark_topic, src):
+                mark = mark_of(trade, btc, clock, src, now)
+                self._emitter.emit(self._mark_topic, trade.symbol.encode(), encode(mark))
 
     def _emit(self, ratio: Ratio) -> bool:
         if not self._emitter.wants(self._topic, ratio.src):

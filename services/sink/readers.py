@@ -13,7 +13,7 @@ from marketdata.units import DAY_US
 from services.sink import rows
 from services.sink.batch import Batch
 from services.sink.settings import SinkSettings
-from services.sink.tables import AGGREGATES, CANDLES, DEAD_LETTERS, GAPS, LATE, TICKS
+from services.sink.tables import AGGREGATES, CANDLES, DEAD_LETTERS, FEATURES, GAPS, LATE, TICKS
 from streaming.reader import SrcFilter
 
 NOT_TRADES: Final = frozenset({10, 11, 12})  # correction records: no tick of their own
@@ -112,6 +112,8 @@ def _add_candle(candle: Candle, market: str, batch: Batch) -> None:
     if candle.interval == "500ms" and market == "stocks" and candle.hours == "all" and candle.ratio is not None:
         _add_aggregate(candle, candle.ratio, batch)
     batch.add(CANDLES, line, candle.revision, candle.timestamp_out)
+    if candle.features is not None or candle.ratio_features is not None:
+        batch.add(FEATURES, rows.feature_line(candle, market), candle.revision)
 
 
 def _add_aggregate(candle: Candle, ratio: RatioBlock, batch: Batch) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import Final, NoReturn
 
+import msgspec
+
+from marketdata.features import PriceFeatures, RatioFeatures
 from marketdata.records import Candle, DeadLetter, Gap, LateTrade, Ratio, RatioBlock, Src
 from services.sink.copytext import Value, line, repeated_timestamp, timestamp
 
@@ -16,6 +19,8 @@ EARLIEST_US: Final = 631_152_000_000_000  # 1990: every day seen becomes a parti
 LATEST_US: Final = 4_102_444_800_000_000  # 2100
 INT_MAX: Final = 2**31 - 1
 BIGINT_MAX: Final = 2**63 - 1
+_NO_PRICE: Final = (None,) * len(PriceFeatures.__struct_fields__)
+_NO_RATIO: Final = (None,) * len(RatioFeatures.__struct_fields__)
 
 
 class BadRowError(ValueError):
@@ -94,7 +99,17 @@ def candle_line(c: Candle, market: str) -> bytes:
     return line((
         c.symbol, c.interval, c.hours, repeated_timestamp(c.timestamp_in), repeated_timestamp(c.end), market,
         p.open, p.high, p.low, p.close, p.avg, p.vwap, p.volume, p.tick_count, p.trade_count, *_ratio(c.ratio),
-        c.revision, timestamp(c.timestamp_out), c.latency_ms, *c.src,
+        c.session, c.revision, timestamp(c.timestamp_out), c.latency_ms, *c.src,
+    ))  # fmt: skip
+
+
+def feature_line(c: Candle, market: str) -> bytes:
+    """The row of features, of a candle that ``candle_line`` took and that has some; as in ``tables.FEATURES``."""
+    return line((
+        c.symbol, c.interval, c.hours, repeated_timestamp(c.timestamp_in), market, c.revision,
+        timestamp(c.timestamp_out),
+        *(_NO_PRICE if c.features is None else msgspec.structs.astuple(c.features)),
+        *(_NO_RATIO if c.ratio_features is None else msgspec.structs.astuple(c.ratio_features)),
     ))  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from marketdata.intervals import intervals_of
 from marketdata.topics import DEFAULT_INTERVALS, MARKETS
 from streaming.settings import CommaList, ServiceSettings
 
@@ -39,5 +40,5 @@ class SinkSettings(ServiceSettings):
         return {
             self.topics.candles(market, interval): (market, interval)
             for market in MARKETS
-            for interval in self.intervals
+            for interval in intervals_of(market, self.intervals)
         }

@@ -8,6 +8,7 @@ from typing import Final
 
 from psycopg import sql
 
+from marketdata.features import PriceFeatures, RatioFeatures
 from services.sink.copytext import OPTIONS
 
 
@@ -129,10 +130,21 @@ CANDLES: Final = Table(
     (
         "symbol", "interval", "hours", "start", "end", "market", "open", "high", "low", "close", "avg", "vwap",
         "volume", "tick_count", "trade_count", "ratio_open", "ratio_high", "ratio_low", "ratio_close", "ratio_avg",
-        "ratio_twap", "ratio_tick_count", "revision", "timestamp_out", "latency_ms", *_SRC,
+        "ratio_twap", "ratio_tick_count", "session", "revision", "timestamp_out", "latency_ms", *_SRC,
     ),
     ("symbol", "interval", "hours", "start"),
     history="candle_revisions",
+)  # fmt: skip
+
+FEATURES: Final = Table(
+    "features",
+    (
+        "symbol", "interval", "hours", "start", "market", "revision", "timestamp_out",
+        *PriceFeatures.__struct_fields__,
+        *(f"ratio_{name}" for name in RatioFeatures.__struct_fields__),
+    ),
+    ("symbol", "interval", "hours", "start"),
+    history="feature_revisions",
 )  # fmt: skip
 
 LATE: Final = Table(
@@ -157,7 +169,7 @@ DEAD_LETTERS: Final = Table(
     ("service", "topic", "partition", "offset", "digest"),
 )
 
-TABLES: Final = (TICKS, AGGREGATES, CANDLES, LATE, GAPS, DEAD_LETTERS)
+TABLES: Final = (TICKS, AGGREGATES, CANDLES, FEATURES, LATE, GAPS, DEAD_LETTERS)
 """In the order in which a transaction writes them: aggregates before the candles that may take them back."""
 BY_DAY: Final = (TICKS, AGGREGATES)
 RETENTION_DAYS: Final = {TICKS.name: 7, AGGREGATES.name: 90}

@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
+from marketdata.calendar import new_york_hours
 from marketdata.candles import CandleEngine, Closed
+from marketdata.hours import hours_of
 from marketdata.intervals import levels
 from marketdata.rebuild import MARGIN_US, DayRebuild, Key, blocks, changed
 from marketdata.records import Candle, Ratio, Trade, encode
@@ -16,7 +18,8 @@ from marketdata.units import DAY_US, SECOND_US
 
 DAY = 1_514_851_200 * SECOND_US  # 2018-01-02
 OPEN = DAY + 14 * 3_600 * SECOND_US
-LEVELS = levels(("500ms", "1s", "5s", "15s", "1m", "1h", "24h"))
+SESSIONS = new_york_hours()
+LEVELS = levels(("500ms", "1s", "5s", "15s", "1m", "1h", "24h", "1d"), SESSIONS)
 HORIZON = 900 * SECOND_US
 _decode = msgspec.json.Decoder(Candle).decode
 
@@ -33,7 +36,7 @@ def ratio(ts: int, trade_id: str, price: float = 10.0, **changes: Any) -> Ratio:
 
 
 def rebuilt(records: list[Any], symbol: str = "MARA") -> dict[Key, Closed]:
-    day = DayRebuild(symbol, DAY, LEVELS)
+    day = DayRebuild(symbol, DAY, LEVELS, SESSIONS)
     for offset, record in enumerate(records):
         day.take(record, offset)
     return dict(day.candles())
@@ -59,10 +62,16 @@ def live(records: list[Ratio]) -> dict[Key, Candle]:
             engine.add("MARA", tick, record.received_ts)
         clock = max(clock, record.received_ts - 250_000)
         for closed in engine.advance(clock):
-            newest[LEVELS[closed.level].name, closed.start] = published(closed, closed.revision)
+            newest |= by_hours(closed)
     for closed in engine.advance(DAY + 2 * DAY_US):
-        newest[LEVELS[closed.level].name, closed.start] = published(closed, closed.revision)
+        newest |= by_hours(closed)
     return newest
+
+
+def by_hours(closed: Closed) -> dict[Key, Candle]:
+    level = LEVELS[closed.level]
+    hours = hours_of(level, closed.start, SESSIONS)
+    return {(level.name, name, closed.start): published(closed, closed.revision) for name in hours}
 
 
 def a_session(seed: int, trades: int = 1_500) -> list[Ratio]:
@@ -99,11 +108,17 @@ def test_a_trade_and_a_cancel_past_the_horizon_change_the_candles_that_hold_them
     late = ratio(OPEN + 10 * SECOND_US + 1, "late", 50.0, stock_size=7.0)
     high = max((r for r in records if not r.correction), key=lambda r: r.stock_price)
     cancel = msgspec.structs.replace(high, correction=10)
-    found = {(LEVELS[c.level].name, c.start): (c, old) for c, old in
+    found = {key: (c, old) for key, c, old in
              changed(rebuilt([*records, late, cancel]).items(), newest, DAY + DAY_US)}  # fmt: skip
-    touched = {(level.name, ts - ts % level.length) for level in LEVELS for ts in (late.ts, high.ts)}
+    touched = set()
+    for level in LEVELS:
+        for ts in (late.ts, high.ts):
+            start = level.bucket(ts)
+            in_hours = level.sessions is None or SESSIONS.is_regular(ts)
+            if start is not None and in_hours:
+                touched |= {(level.name, hours, start[0]) for hours in hours_of(level, start[0], SESSIONS)}
     assert found.keys() == touched
-    closed, old = found["24h", DAY]
+    closed, old = found["24h", "all", DAY]
     assert old is not None
     assert (closed.bar.high, closed.bar.trades) == (50.0, old.price.trade_count + 1 - high.updates_volume)
 
@@ -122,32 +137,33 @@ def test_repeats_and_other_symbols_and_days_do_not_count() -> None:
     candles = rebuilt(
         [ratio(OPEN, "1"), ratio(OPEN, "1"), other, day_before, day_after, ratio(DAY - 2 * MARGIN_US, "5")]
     )
-    assert candles["24h", DAY].bar.trades == 1
-    assert len(candles) == len(LEVELS)
+    assert candles["24h", "all", DAY].bar.trades == 1
+    whole = ("500ms", "1s", "5s", "15s", "1m")
+    assert candles.keys() == {(name, "all", OPEN) for name in whole} | {("1h", "all", OPEN), ("24h", "all", DAY)}
 
 
 def test_a_cancel_after_midnight_takes_the_trade_it_means() -> None:
     """By exchange, price and size: the nearest earlier one, which is the next day's where that has one."""
     of_day, next_day = ratio(DAY + DAY_US - SECOND_US, "1"), ratio(DAY + DAY_US + SECOND_US, "2")
     cancel = ratio(DAY + DAY_US + 2 * SECOND_US, "unknown", correction=10)
-    assert rebuilt([of_day, next_day, cancel])["24h", DAY].bar.trades == 1
-    assert rebuilt([of_day, cancel])["24h", DAY].bar.trades == 0
+    assert rebuilt([of_day, next_day, cancel])["24h", "all", DAY].bar.trades == 1
+    assert rebuilt([of_day, cancel])["24h", "all", DAY].bar.trades == 0
 
 
 def test_a_later_answer_of_the_join_replaces_the_first() -> None:
     first = ratio(OPEN, "1", ratio=None, reason="no_reference")
     again = ratio(OPEN, "1", revision=1)
-    bar = rebuilt([first, again])["1m", OPEN].bar
+    bar = rebuilt([first, again])["1m", "all", OPEN].bar
     assert (bar.trades, bar.ratio_close) == (1, again.ratio)
 
 
 def test_candles_that_can_still_change_by_themselves_are_left_alone() -> None:
     candles = rebuilt([ratio(OPEN, "1")])
-    names = {LEVELS[c.level].name for c, _ in changed(candles.items(), {}, OPEN + 5 * SECOND_US)}
+    names = {interval for (interval, _, _), _, _ in changed(candles.items(), {}, OPEN + 5 * SECOND_US)}
     assert names == {"500ms", "1s", "5s"}
 
 
 def test_a_crypto_pair_from_its_trades() -> None:
     trade = Trade(symbol="BTC-USD", ts=OPEN, received_ts=OPEN, price=9e4, size=0.5, exchange=1, id="a", epoch=1)
-    bar = rebuilt([trade], "BTC-USD")["1m", OPEN].bar
+    bar = rebuilt([trade], "BTC-USD")["1m", "all", OPEN].bar
     assert (bar.close, bar.price_block().volume, bar.ratio_ticks) == (9e4, 0.5, 0)

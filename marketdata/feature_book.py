@@ -1,0 +1,150 @@
+"""The features of all symbols of one partition: a history for each symbol and interval that has features.
+
+A history that is missing is made from the candles inside the revision horizon, so a restart stores no more than what
+they cannot tell: each history as it stood before them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from marketdata.actions import ActionTable
+from marketdata.bar import UNIT, Bar
+from marketdata.calendar import TradingHours, trading_day
+from marketdata.candles import CandleEngine, Closed
+from marketdata.features import FeatureBar, FeatureTrack, PriceFeatures, RatioFeatures
+from marketdata.hours import ALL, REGULAR
+from marketdata.intervals import Interval, is_whole
+from marketdata.sessions import exchange_day
+from marketdata.units import DAY_US, floor_to
+
+_TICK_RULE, _FEED = 1, 3
+
+Features = tuple[PriceFeatures | None, RatioFeatures | None]
+Views = dict[str, Features]
+"""The features of one candle by hours; what is not asked for is missing."""
+StoredFeatures = tuple[tuple[str, bytes], ...]
+"""One symbol's histories before the revision horizon, by the key of their level."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSettings:
+    """Which intervals have features, for which hours; ``sessions`` is None for a market without a calendar."""
+
+    intervals: tuple[str, ...] = ("15s", "1m")
+    hours: tuple[str, ...] = (ALL, REGULAR)
+    sessions: TradingHours | None = None
+    actions: ActionTable = field(default_factory=ActionTable)
+
+
+class FeatureBook:
+    """Takes what the engine closed, in the engine's order."""
+
+    def __init__(self, engine: CandleEngine, levels: tuple[Interval, ...], settings: FeatureSettings) -> None:
+        self._engine = engine
+        self._levels = levels
+        self._settings = settings
+        self._views = {i: self._views_of(level) for i, level in enumerate(levels) if level.name in settings.intervals}
+        self._tracks: dict[str, dict[int, FeatureTrack]] = {}
+        self._stored: dict[str, StoredFeatures] = {}
+        self._days: dict[str, int] = {}
+        self._adjusted: set[str] = set()
+
+    def take(self, closed: Closed) -> Views:
+        """The features of ``closed``, which from now on is part of its history."""
+        views = self._views.get(closed.level)
+        if not views:
+            return {}
+        if self._settings.actions and not closed.revision:
+            self._act(closed.symbol, closed.start)
+        return self._track(closed.level, closed.symbol, closed.start).close(
+            self._row(closed.level, closed.start, closed.bar)
+        )
+
+    def peek(self, level: int, symbol: str, start: int, bar: Bar) -> Views:
+        """The features that a forming candle would have if it closed now."""
+        if not self._views.get(level):
+            return {}
+        return self._track(level, symbol, start).peek(self._row(level, start, bar))
+
+    def take_adjusted(self) -> set[str]:
+        """The symbols whose histories a corporate action changed since the last call."""
+        adjusted, self._adjusted = self._adjusted, set()
+        return adjusted
+
+    def states(self, symbols: Iterable[str]) -> Iterator[tuple[str, StoredFeatures]]:
+        """What must be stored of ``symbols``: their histories up to the revision horizon."""
+        for symbol in symbols:
+            for level in self._views:
+                if symbol in self._tracks or symbol in self._stored:
+                    self._track(level, symbol, None).forget(self._engine.oldest)
+            tracks = self._tracks.get(symbol, {})
+            bases = ((self._levels[level].key, track.state()) for level, track in sorted(tracks.items()))
+            yield symbol, tuple((key, base) for key, base in bases if base is not None)
+
+    def restore(self, stored: dict[str, StoredFeatures]) -> None:
+        """Begin with what was stored; the rest is made when the engine is restored and a symbol needs it."""
+        self._stored = dict(stored)
+
+    def _track(self, level: int, symbol: str, start: int | None) -> FeatureTrack:
+        """The history of one symbol and level; a new one is made from what was published, but for ``start``."""
+        tracks = self._tracks.setdefault(symbol, {})
+        track = tracks.get(level)
+        if track is None:
+            rows = [self._row(level, at, bar) for at, bar in self._engine.published(level, symbol) if at != start]
+            base = dict(self._stored.get(symbol, ())).get(self._levels[level].key)
+            length = self._levels[level].length
+            track = tracks[level] = FeatureTrack.restore(length, self._views[level], base, rows)
+        return track
+
+    def _act(self, symbol: str, start: int) -> None:
+        """Once a day: bring the histories of ``symbol`` over splits and changes of symbol since their last candles."""
+        day = trading_day(start)
+        if self._days.get(symbol) == day:
+            return
+        self._days[symbol] = day
+        actions = self._settings.actions
+        for level in self._views:
+            track = self._track(level, symbol, start)
+            last = trading_day(track.newest)
+            if track.newest < 0 or last >= day:
+                continue
+            factor = actions.factor(symbol, last, day)
+            anew = actions.starts_anew(symbol, last, day)
+            if anew or factor != 1:
+                self._adjusted.add(symbol)
+                track.forget(self._engine.oldest)
+                track.reset() if anew else track.adjust(float(factor))
+
+    def _row(self, level: int, start: int, bar: Bar) -> FeatureBar:
+        session, regular = self._session(level, start)
+        source = (_FEED if self._settings.sessions is None else _TICK_RULE) if bar.bought or bar.sold else 0
+        return FeatureBar(
+            start, session, regular, bar.open, bar.high, bar.low, bar.close, bar.volume / UNIT, bar.trades,
+            bar.price_weight / (UNIT * UNIT), bar.priced_size / UNIT, bar.bought / UNIT, bar.sold / UNIT, source,
+            bar.ratio_open, bar.ratio_high, bar.ratio_low, bar.ratio_close,
+        )  # fmt: skip
+
+    def _session(self, level: int, start: int) -> tuple[int, bool]:
+        """(start of the session that the candle at ``start`` lies in, whether it is a regular one's)."""
+        hours = self._settings.sessions
+        if hours is None:
+            return floor_to(start, DAY_US), False
+        interval = self._levels[level]
+        if interval.sessions is not None:
+            return hours.session(start)[0], True
+        day = exchange_day(trading_day(start), hours)
+        if day is None or not day.starts <= start < day.ends:
+            return 0, False
+        session = max(at for at in (day.starts, day.opens, day.closes) if at <= start)
+        return session, session == day.opens and is_whole(interval.length)
+
+    def _views_of(self, level: Interval) -> tuple[str, ...]:
+        if level.sessions is not None:
+            views: tuple[str, ...] = (REGULAR,)
+        elif self._settings.sessions is not None and is_whole(level.length):
+            views = (ALL, REGULAR)
+        else:
+            views = (ALL,)
+        return tuple(view for view in views if view in self._settings.hours)
