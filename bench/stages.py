@@ -93,7 +93,7 @@ def _ratio(bench: Bench, stage: Stage) -> None:
     source, output = bench.topics.trades("stocks"), bench.topics.ratios
     stage.events_share = bench.broker.census(source)["trade"] / bench.broker.records(source)
     consumed, copied = floors.consume(bench, [source]), floors.copy(bench, [source])
-    bench.broker.recreate(bench.specs(output))
+    bench.broker.recreate(bench.specs(output, bench.topics.ratio_mark))
     with running(bench, "ratio") as service:
         samples = sample(service, lambda: bench.broker.records(output), lambda: bench.broker.followed(source, output))
     stage.add(steady(samples), consume=consumed, copy=copied)

@@ -14,6 +14,7 @@ from marketdata.records import (
     Lease,
     Progress,
     Ratio,
+    RatioMark,
     Record,
     Reference,
     Trade,
@@ -87,6 +88,12 @@ CHANNELS: Final[tuple[Channel, ...]] = (
         "Each stock trade joined with the last BTC trade at or before it; clocks and references passed on.",
         source=_NAMES.trades("stocks"),
         src="the record of trades.stocks; a clock: n counts ratios that filled-in BTC changed, then itself",
+    ),
+    Channel(
+        "ratioMark", _NAMES.ratio_mark, (RatioMark,), _SYMBOL, "ratio",
+        "While BTC moves and a stock does not: its last price against the newest BTC price, at most 4 a second.",
+        source=_NAMES.trades("stocks"),
+        src="the clock that made it, the first at or past a multiple of 250 ms; n counts symbols in their order",
     ),
     Channel(
         "feedGaps", _NAMES.gaps, (Gap,), "cluster", "ingest",

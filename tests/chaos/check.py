@@ -1087,6 +1087,7 @@ def tasks_of(options: Options, stocks: int, crypto: int) -> list[tuple[str, Opti
     """The longest first."""
     topics = [f"candles.{m}.{i}" for i in options.intervals for m in ("stocks", "crypto")]
     topics += [f"{name}.{m}" for name in ("candles.progress", "trades.late") for m in ("stocks", "crypto")]
+    topics.append("ratio_mark")
     return [
         *(("trades", options, ("stocks", p)) for p in range(stocks)),
         *(("trades", options, ("crypto", p)) for p in range(crypto)),
@@ -1098,7 +1099,8 @@ def tasks_of(options: Options, stocks: int, crypto: int) -> list[tuple[str, Opti
 
 
 REQUIRED: Final = (
-    "A ratios", "A ratio_ticks_live", "A candles", "B trades.stocks: once each", "B trades.crypto: once each",
+    "A ratios", "A ratio_mark", "A ratio_ticks_live", "A candles",
+    "B trades.stocks: once each", "B trades.crypto: once each",
     "B trades.stocks: references", "B ratio_ticks_live: as-of join", "B candles stocks: from trades",
     "B candles crypto: from trades", "B candles stocks: from the ledger", "B candles crypto: from the ledger",
     "B ratio_aggregates_500ms: from trades",

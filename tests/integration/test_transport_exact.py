@@ -39,7 +39,7 @@ def cases(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
     log = market_log(TRADES, PARTITIONS, spread=SPREAD)
     stocks, crypto = [e for e in log if e.topic == STOCKS], [e for e in log if e.topic == CRYPTO]
     outputs = (*CANDLES, *PROGRESS.values(), *OTHERS)
-    ratio = Case("ratio", PARTITIONS, stocks, ("ratios",), {STOCKS: "ratios"}, HORIZON)
+    ratio = Case("ratio", PARTITIONS, stocks, ("ratios", "ratio_mark"), {STOCKS: "ratios"}, HORIZON)
     aggregator = Case(
         "aggregator", PARTITIONS, crypto, outputs, PROGRESS, HORIZON | {"INTERVALS": ",".join(INTERVALS)}
     )

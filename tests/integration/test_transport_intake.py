@@ -81,7 +81,7 @@ def make_log() -> tuple[LogBuilder, list[tuple[int, bytes | None]]]:
 def outcome(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
     log, places = make_log()
     path = tmp_path_factory.mktemp("intake") / "ratio.log"
-    with new_namespace(kafka, PARTITIONS, STOCKS, "ratios", "ratio.dlq") as namespace:
+    with new_namespace(kafka, PARTITIONS, STOCKS, "ratios", "ratio_mark", "ratio.dlq") as namespace:
         write(kafka, namespace, [e for e in log.entries if e.topic == STOCKS])
         with Worker("services.ratio", kafka, namespace, path, PARTITIONS=str(PARTITIONS)) as worker:
 
