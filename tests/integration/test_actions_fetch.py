@@ -110,11 +110,11 @@ async def test_a_file_is_made_and_then_kept_up_to_date(feed: Feed) -> None:
 
 
 async def test_what_rest_no_longer_says_goes_and_what_it_was_not_asked_for_stays(feed: Feed) -> None:
-    by_hand = "rename,FB,2022-06-09,FB,META\nsplit,ZZZ,2021-01-04,1,2\n"
+    by_hand = "rename,FB,2022-06-09,FB,META\nsplit,ZZZ,2021-01-04,1,2\nsplit,HIVE,2024-06-03,1,3\n"
     feed.file.write_text(HEADING + LINES["AAPL"] + by_hand + "split,HIVE,2022-05-20,4,1\n")
     await feed.restart([row for row in ROWS if row["execution_date"] != "2020-08-31"])
-    done = await feed.fetch("--symbols", "AAPL,HIVE", first="2015-01-01")
-    assert "1 added, 2 removed, 3 as before" in done.stderr
+    done = await feed.fetch("--symbols", "AAPL,HIVE", first="2015-01-01", last="2024-01-01")
+    assert "1 added, 2 removed, 4 as before" in done.stderr
     assert set(feed.file.read_text().splitlines()) == {
         HEADING.strip(),
         "split,AAPL,2014-06-09,1,7",

@@ -51,7 +51,8 @@ def put(
     """A candle whose prices are ``close``, its vwap a half more, with a volume of 700."""
     values = {
         "symbol": symbol, "interval": interval, "hours": "all", "start": start, "end": start + length,
-        "market": "stocks", "open": close, "high": close, "low": close, "close": close, "avg": close,
+        "market": "stocks", "session": "regular",
+        "open": close, "high": close, "low": close, "close": close, "avg": close,
         "vwap": None if close is None else Decimal(close) * Decimal("1.5"), "volume": 700, "tick_count": 3,
         "trade_count": 4, "ratio_open": ratio, "ratio_high": ratio, "ratio_low": ratio, "ratio_close": ratio,
         "ratio_avg": ratio, "ratio_twap": ratio, "ratio_tick_count": 3, "revision": 0,
@@ -95,8 +96,8 @@ def test_without_actions_the_view_is_the_table(connection: psycopg.Connection[An
     put(connection, "MARA", at("2024-01-02 15:00"), close="17.4250")
     put(connection, "MARA", at("2024-01-02 15:01"), close=None, ratio=None)
     columns = (
-        'symbol, interval, hours, start, "end", market, open, high, low, close, avg, vwap, volume, tick_count, '
-        "trade_count, ratio_open, ratio_high, ratio_low, ratio_close, ratio_avg, ratio_twap, ratio_tick_count, "
+        'symbol, interval, hours, start, "end", market, session, open, high, low, close, avg, vwap, volume, '
+        "tick_count, trade_count, ratio_open, ratio_high, ratio_low, ratio_close, ratio_avg, ratio_twap, ratio_tick_count, "
         "revision, timestamp_out, known_at"
     )
     raw = connection.execute(f"SELECT {columns} FROM candles ORDER BY start").fetchall()

@@ -79,7 +79,7 @@ CREATE TRIGGER adjust_candles AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON co
 -- Candles by today's shares and names; the raw ones stay in candles, and traded_as is the name they have there. Two
 -- halves, so that a condition on symbol finds the index of candles in each.
 CREATE VIEW candles_adjusted AS
-SELECT c.symbol, c.interval, c.hours, c.start, c."end", c.market,
+SELECT c.symbol, c.interval, c.hours, c.start, c."end", c.market, c.session,
     times_over(c.open, a.old_shares, a.new_shares) AS open,
     times_over(c.high, a.old_shares, a.new_shares) AS high,
     times_over(c.low, a.old_shares, a.new_shares) AS low,
@@ -100,7 +100,7 @@ FROM candles AS c
 LEFT JOIN candle_adjustments AS a ON a.symbol = c.symbol AND c."end" > a.from_time AND c."end" <= a.until_time
 WHERE a.newest_symbol IS NULL OR a.newest_symbol = a.symbol
 UNION ALL
-SELECT a.newest_symbol, c.interval, c.hours, c.start, c."end", c.market,
+SELECT a.newest_symbol, c.interval, c.hours, c.start, c."end", c.market, c.session,
     times_over(c.open, a.old_shares, a.new_shares),
     times_over(c.high, a.old_shares, a.new_shares),
     times_over(c.low, a.old_shares, a.new_shares),
