@@ -11,15 +11,16 @@ import msgspec
 import numpy as np
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from marketdata.features import FeatureBar, FeatureTrack
 
-from tests.support.feature_oracle import Features, price_features, ratio_features, slack
+from marketdata.features import FeatureBar, FeatureTrack
+from tests.support.feature_oracle import Features, flow_alone, price_features, ratio_features, slack
 
 LENGTH: Final = 15_000_000
 T0: Final = 1_700_006_400_000_000
 VIEWS: Final = ("all", "regular")
+KIND: Final = ("price", "ratio")
 EXAMPLES, CANDLES = 40, 2_500
-KINDS: Final = ("walk", "jump", "flat", "tick", "line", "swing", "whisper")
+KINDS: Final = ("walk", "jump", "flat", "tick", "line", "swing", "whisper", "wild")
 SLOW: Final = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
@@ -61,7 +62,7 @@ def steps(kind: str, rng: np.random.Generator, n: int) -> np.ndarray[Any, Any]:
     if kind == "walk":
         return np.exp(rng.normal(size=n) * 0.002)
     if kind == "jump":
-        return np.exp(rng.normal(size=n) * 0.002 + (rng.random(n) < 0.03) * rng.normal(size=n) * 3)
+        return np.exp(rng.normal(size=n) * 0.002 + (rng.random(n) < 0.03) * rng.choice([-0.7, 0.7], size=n))
     if kind == "tick":
         return 1 + rng.integers(-1, 2, size=n) * 0.0005
     if kind == "line":
@@ -79,9 +80,10 @@ def closes(shape: Shape, rng: np.random.Generator, n: int) -> np.ndarray[Any, An
     for i, kind in enumerate(shape.kinds):
         size = (n + i) // len(shape.kinds)
         piece = price * np.cumprod(steps(kind, rng, size))
-        made.extend(piece.tolist())
-        price = made[-1] if made else price
-    return np.clip(made, shape.scale * 1e-6, shape.scale * 1e6)
+        if kind == "wild":
+            piece = np.where(rng.random(size) < 0.5, rng.choice([1e-6, 1.0, 1e6], size), rng.uniform(1e-6, 1e6, size))
+        made.extend(np.clip(piece, 1e-9, 1e9).tolist())
+    return np.array(made)
 
 
 def series(shape: Shape, n: int) -> list[FeatureBar]:
@@ -139,31 +141,36 @@ def oracle(bars: Sequence[FeatureBar]) -> dict[int, Blocks]:
         joined = [b for b in seen if b.ratio_close is not None]
         prices = dict(zip((b.start for b in priced), price_features(priced, LENGTH), strict=True))
         ratios = dict(zip((b.start for b in joined), ratio_features(joined, LENGTH), strict=True))
-        for b in bars:
-            found[b.start][view] = prices.get(b.start), ratios.get(b.start)
+        for b in seen:
+            alone = flow_alone(b, LENGTH) if b.close is None else None
+            found[b.start][view] = prices.get(b.start, alone), ratios.get(b.start)
     return found
 
 
-def check(b: FeatureBar, got: Any, expected: Blocks, names: Any = None) -> None:
+def check(b: FeatureBar, got: Any, expected: Blocks) -> None:
     """Field by field; a message says which feature of which candle of which view is wrong."""
-    for view in VIEWS:
-        for i, price in enumerate((b.close, b.ratio_close)):
-            block, want = got.get(view, (None, None))[i], expected[view][i]
-            where = f"{view} {('price', 'ratio')[i]} block of {b}"
-            if want is None:
-                assert block is None, where
-                continue
-            assert block is not None, where
-            found = msgspec.structs.asdict(block)
-            assert found.keys() == want.keys(), where
-            wrong = {n: (found[n], want[n]) for n in want if not same(n, found[n], want[n], price)}
-            assert not wrong, f"{wrong} (got, wanted) in the {where}"
+    assert got.keys() == expected.keys(), b
+    for view, wanted in expected.items():
+        for kind, price, block, want in zip(KIND, (b.close, b.ratio_close), got[view], wanted, strict=True):
+            assert (block is None) == (want is None), f"{view} {kind} block of {b}"
+            if want is not None:
+                compare(msgspec.structs.asdict(block), want, price or 0.0, (view, kind, b))
 
 
-def same(name: str, got: Any, want: Any, price: float) -> bool:
-    if isinstance(want, str) or want is None or got is None:
-        return bool(got == want)
-    return abs(got - want) <= slack(name, want, price)
+def compare(found: dict[str, Any], want: Features, price: float, where: object) -> None:
+    assert found.keys() >= want.keys(), where
+    wanted: Features = dict.fromkeys(found) | want
+    unlike = [name for name, got in found.items() if got != wanted[name]]
+    wrong = {n: (found[n], wanted[n]) for n in unlike if not near(n, found[n], wanted, price)}
+    assert not wrong, f"{wrong} (got, wanted) in the {where}"
+
+
+def near(name: str, got: Any, wanted: Features, price: float) -> bool:
+    want = wanted[name]
+    if not isinstance(want, float) or not isinstance(got, float):
+        return False
+    off = abs(got - want)
+    return off <= 1e-9 * abs(want) or off <= slack(name, wanted, price)
 
 
 def test_100_000_candles_agree_with_ta_lib_and_numpy() -> None:
