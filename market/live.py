@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +13,7 @@ import msgspec
 from confluent_kafka import OFFSET_END, Consumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
-from marketdata.calendar import new_york_hours
+from marketdata.calendar import TradingHours, new_york_hours
 from marketdata.records import Candle
 from marketdata.sessions import MarketState, market_state
 from marketdata.topics import MARKETS, Topics
@@ -40,7 +41,8 @@ class LiveView:
         self._closes: dict[tuple[str, str], float] = {}
         self._status_every = 2.0 if self._terminal else 10.0
         self._last_counts: tuple[float, float] = (time.monotonic(), 0.0)
-        self._hours = new_york_hours()
+        self._hours: TradingHours | None = None
+        threading.Thread(target=self._load_hours, name="calendar", daemon=True).start()
         self.candles = 0
         self._consumer = Consumer(
             {"bootstrap.servers": bootstrap, "group.id": "live-view", "enable.auto.commit": False}
@@ -63,6 +65,10 @@ class LiveView:
             self._consumer.close()
             if self._terminal:
                 print("\r\x1b[K", end="", flush=True)
+
+    def _load_hours(self) -> None:
+        """Aside, for it takes a second or more, which no candle should wait for."""
+        self._hours = new_york_hours()
 
     def _candle(self, candle: Candle) -> None:
         self.candles += 1
@@ -96,16 +102,18 @@ class LiveView:
         trades = counts.get("ingest_trades_written_total", 0.0)
         rate = f"{(trades - before) / (now - then):,.0f}" if before else "..."
         self._last_counts = (now, trades)
-        text = footer(rate, counts, self.candles, market_state(time.time_ns() // 1_000, self._hours))
+        market = None if self._hours is None else market_state(time.time_ns() // 1_000, self._hours)
+        text = footer(rate, counts, self.candles, market)
         print(f"\r\x1b[K{text}" if self._terminal else text, end="" if self._terminal else "\n", flush=True)
 
 
-def footer(rate: str, counts: Mapping[str, float], candles: int, market: MarketState) -> str:
-    """The status line: trades a second, lag of each stage, and whether the stock exchange is open."""
+def footer(rate: str, counts: Mapping[str, float], candles: int, market: MarketState | None) -> str:
+    """The status line: trades a second, lag of each stage, and, once it is known, whether the exchange is open."""
+    exchange = "" if market is None else f" | NYSE {market}"
     return (
         f"-- {rate} trades/s | lag: ratio {counts.get('stage_lag_records:ratio', 0):,.0f}, "
         f"candles {counts.get('stage_lag_records:aggregator', 0):,.0f}, "
-        f"rows {counts.get('sink_lag_records', 0):,.0f} records | {candles} candles shown | NYSE {market}"
+        f"rows {counts.get('sink_lag_records', 0):,.0f} records | {candles} candles shown{exchange}"
     )
 
 

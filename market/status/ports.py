@@ -28,9 +28,15 @@ def service_ports(data_dir: Path) -> dict[str, int]:
     """Port by service of the stack that runs on ``data_dir``, else the usual ones."""
     try:
         found = json.loads((data_dir / FILE).read_text())
-        return {str(name): int(port) for name, port in found.items()}
+        return {str(name): int(port) for name, port in sorted(found.items(), key=_place)}
     except (OSError, ValueError, AttributeError):
         return dict(METRICS_PORTS)
+
+
+def _place(item: tuple[str, object]) -> tuple[int, str]:
+    """In the order in which trades pass them."""
+    order, name = list(METRICS_PORTS), item[0].partition("-")[0]
+    return (order.index(name) if name in order else len(order)), item[0]
 
 
 def read_ports(text: str) -> dict[str, int]:

@@ -97,8 +97,8 @@ def test_without_actions_the_view_is_the_table(connection: psycopg.Connection[An
     put(connection, "MARA", at("2024-01-02 15:01"), close=None, ratio=None)
     columns = (
         'symbol, interval, hours, start, "end", market, session, open, high, low, close, avg, vwap, volume, '
-        "tick_count, trade_count, ratio_open, ratio_high, ratio_low, ratio_close, ratio_avg, ratio_twap, ratio_tick_count, "
-        "revision, timestamp_out, known_at"
+        "tick_count, trade_count, ratio_open, ratio_high, ratio_low, ratio_close, ratio_avg, ratio_twap, "
+        "ratio_tick_count, revision, timestamp_out, known_at"
     )
     raw = connection.execute(f"SELECT {columns} FROM candles ORDER BY start").fetchall()
     seen = connection.execute(f"SELECT {columns} FROM candles_adjusted ORDER BY start").fetchall()

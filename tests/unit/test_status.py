@@ -118,6 +118,7 @@ def test_the_live_view_tells_of_the_exchange() -> None:
         "-- 52 trades/s | lag: ratio 1,200, candles 3, rows 45 records | 7 candles shown | "
         "NYSE closed, opens Monday 09:30 New York"
     )
+    assert footer("52", counts, 7, None).endswith("7 candles shown")
 
 
 def test_the_market_is_never_broken() -> None:
@@ -166,8 +167,13 @@ def test_ages(seconds: float, text: str) -> None:
 
 def test_ports_are_those_of_the_stack_that_runs(tmp_path: Path) -> None:
     assert ports.service_ports(tmp_path) == METRICS_PORTS
-    with ports.known(tmp_path, {"ingest": 4711, "ratio-2": 4712}):
-        assert ports.service_ports(tmp_path) == {"ingest": 4711, "ratio-2": 4712}
+    with ports.known(tmp_path, {"sink": 1, "ratio-2": 2, "ratio": 3, "ingest": 4}):
+        assert list(ports.service_ports(tmp_path).items()) == [
+            ("ingest", 4),
+            ("ratio", 3),
+            ("ratio-2", 2),
+            ("sink", 1),
+        ]
     assert ports.service_ports(tmp_path) == METRICS_PORTS
     (tmp_path / ports.FILE).write_text("broken")
     assert ports.service_ports(tmp_path) == METRICS_PORTS
