@@ -88,6 +88,7 @@ class CandleEngine:
 
     Kept are the trades of the horizon, and of the longer buckets only those that are not over, or that began before
     ``oldest``: trades with an event time before that are gone. Any other is made from the trades when it is needed.
+    ``before_leaving`` is told of the symbols of which trades are about to go.
     """
 
     def __init__(self, levels: tuple[Interval, ...], horizon_us: int) -> None:
@@ -107,6 +108,7 @@ class CandleEngine:
         self._changed: set[str] = set()
         self._refilling = False
         self._advances = 0
+        self.before_leaving: Callable[[set[str]], None] | None = None
         self.clock = 0
         self.oldest = 0
 
@@ -200,6 +202,10 @@ class CandleEngine:
         for start in sorted(starts):
             if interval.end(start) <= self.clock and (bar := self._published_bar(level, start, symbol)) is not None:
                 yield start, bar
+
+    def symbols(self) -> list[str]:
+        """Those that have trades inside the revision horizon."""
+        return list(self._starts)
 
     # --- buckets ---------------------------------------------------------------------------------------------------
 
@@ -364,6 +370,8 @@ class CandleEngine:
     def _prune(self, oldest: int) -> None:
         """Forget the trades that no record within the horizon can reach any more, and the buckets that end before."""
         leaving = {start: symbols for start, symbols in self._trades.items() if start < oldest}
+        if self.before_leaving is not None:
+            self.before_leaving({symbol for symbols in leaving.values() for symbol in symbols})
         self._keep_longer(leaving, oldest)
         for start in sorted(leaving):
             for symbol, trades in self._trades.pop(start).items():

@@ -50,6 +50,8 @@ class FeatureBook:
         self._stored: dict[str, StoredFeatures] = {}
         self._days: dict[str, int] = {}
         self._adjusted: set[str] = set()
+        self._waiting: list[str] = []  # after a restart: histories that are not made yet
+        engine.before_leaving = self._make
 
     def take(self, closed: Closed) -> Views:
         """The features of ``closed``, which from now on is part of its history."""
@@ -76,16 +78,30 @@ class FeatureBook:
     def states(self, symbols: Iterable[str]) -> Iterator[tuple[str, StoredFeatures]]:
         """What must be stored of ``symbols``: their histories up to the revision horizon."""
         for symbol in symbols:
-            for level in self._views:
-                if symbol in self._tracks or symbol in self._stored:
-                    self._track(level, symbol, None).forget(self._engine.oldest)
+            self._make((symbol,))
             tracks = self._tracks.get(symbol, {})
+            for track in tracks.values():
+                track.forget(self._engine.oldest)
             bases = ((self._levels[level].key, track.state()) for level, track in sorted(tracks.items()))
             yield symbol, tuple((key, base) for key, base in bases if base is not None)
+
+    def warm(self, symbols: int) -> None:
+        """After a restart: make the histories of so many symbols, before their next candles or their trades' end."""
+        for _ in range(min(symbols, len(self._waiting))):
+            self._make((self._waiting.pop(),))
+
+    def restored(self) -> None:
+        """The engine has its trades again."""
+        self._waiting = sorted({*self._engine.symbols(), *self._stored})
 
     def restore(self, stored: dict[str, StoredFeatures]) -> None:
         """Begin with what was stored; the rest is made when the engine is restored and a symbol needs it."""
         self._stored = dict(stored)
+
+    def _make(self, symbols: Iterable[str]) -> None:
+        for symbol in symbols:
+            for level in self._views:
+                self._track(level, symbol, None)
 
     def _track(self, level: int, symbol: str, start: int | None) -> FeatureTrack:
         """The history of one symbol and level; a new one is made from what was published, but for ``start``."""
@@ -99,7 +115,7 @@ class FeatureBook:
         return track
 
     def _act(self, symbol: str, start: int) -> None:
-        """Once a day: bring the histories of ``symbol`` over splits and changes of symbol since their last candles."""
+        """Once a day: bring the histories of ``symbol`` over splits and changes of symbol since they ended."""
         day = trading_day(start)
         if self._days.get(symbol) == day:
             return

@@ -43,13 +43,13 @@ def a_log() -> tuple[list[Any], int]:
 def namespace(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
     entries, end = a_log()
     logs: Path = tmp_path_factory.mktemp("rebuild")
-    names = ["ratios", "trades.stocks", "trades.crypto"]
+    names = ["ratios", "ratio_mark", "trades.stocks", "trades.crypto"]
     for market in ("stocks", "crypto"):
         names += [f"candles.rebuilt.{market}", f"candles.progress.{market}", f"trades.late.{market}"]
         names += [f"candles.{market}.{interval}" for interval in INTERVALS]
     with new_namespace(kafka, P, *names, "ratio.dlq", "aggregator.dlq") as name:
         write(kafka, name, entries)
-        more = {"PARTITIONS": str(P), "REVISION_HORIZON_S": str(HORIZON_S)}
+        more = {"PARTITIONS": str(P), "REVISION_HORIZON_S": str(HORIZON_S), "INTERVALS": ",".join(INTERVALS)}
         with (
             Worker("services.ratio", kafka, name, logs / "ratio.log", **more),
             Worker("services.aggregator", kafka, name, logs / "aggregator.log", **more),

@@ -20,9 +20,11 @@ import pytest
 from marketdata.calendar import new_york_hours
 from marketdata.candles import CandleEngine
 from marketdata.clock import LiveClock
+from marketdata.feature_book import FeatureBook, FeatureSettings
 from marketdata.intake import Intake
 from marketdata.intervals import levels
 from marketdata.join import JoinSettings, RatioJoin
+from marketdata.marks import Marks, MarkSettings
 from marketdata.topics import Topics
 from services.aggregator.crypto import CryptoProcessor
 from services.aggregator.publisher import Publisher
@@ -98,6 +100,7 @@ class Ingest:
             _clocks={market: LiveClock(250_000, 0, 2_000_000, 0) for market in ("stocks", "crypto")},
             _silence=SimpleNamespace(heard=lambda *_: None),
             _backfiller=SimpleNamespace(heard=lambda *_: None),
+            _newest_trades={},
         )
 
     def take(self, market: str, raw: bytes) -> tuple[list[tuple[Any, ...]], int, int]:
@@ -214,11 +217,15 @@ def records(
 
 def ratio_service() -> tuple[Any, FakeEmitter]:
     emitter: Any = FakeEmitter()
-    return RatioProcessor(0, emitter, TOPICS.ratios, RatioJoin("BTC-USD", new_york_hours(), JoinSettings())), emitter
+    return RatioProcessor(
+        0, emitter, TOPICS, RatioJoin("BTC-USD", new_york_hours(), JoinSettings()), Marks(MarkSettings())
+    ), emitter
 
 
-def publisher(market: str, emitter: Any) -> tuple[CandleEngine, Publisher]:
-    return CandleEngine(LEVELS, 900_000_000), Publisher(market, TOPICS, LEVELS, 0, emitter)
+def publisher(market: str, emitter: Any) -> tuple[CandleEngine, FeatureBook, Publisher]:
+    engine = CandleEngine(LEVELS, 900_000_000)
+    book = FeatureBook(engine, LEVELS, FeatureSettings())
+    return engine, book, Publisher(market, TOPICS, LEVELS, 0, emitter, book, None, ("all",))
 
 
 def stocks_candles() -> tuple[Any, FakeEmitter]:

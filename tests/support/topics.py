@@ -12,7 +12,7 @@ import msgspec
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from marketdata.topics import DEFAULT_INTERVALS, Topics
+from marketdata.topics import Topics
 from streaming.admin import ensure_topics
 from streaming.reader import SrcFilter
 from tests.support.logs import Entry
@@ -25,8 +25,9 @@ NOT_COMPARED = ("timestamp_out", "latency_ms")
 def new_namespace(bootstrap: str, partitions: int, *names: str) -> Iterator[str]:
     """A namespace with the internal topics and those named, all where none is named; deleted at the end."""
     namespace = f"t{secrets.token_hex(4)}."
-    every = Topics(namespace).specs(partitions, (*DEFAULT_INTERVALS, "5m") if names else DEFAULT_INTERVALS)
-    specs = [s for s in every if not names or not s.public or s.name.removeprefix(namespace) in names]
+    wanted = {*names, "ratio_mark"} if "ratios" in names else set(names)
+    every = Topics(namespace).specs(partitions)
+    specs = [s for s in every if not names or not s.public or s.name.removeprefix(namespace) in wanted]
     ensure_topics(bootstrap, specs)
     try:
         yield namespace
