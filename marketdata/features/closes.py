@@ -6,29 +6,30 @@ anew. Unfilled places of a window hold NaN, so that what is not warmed up comes 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from struct import Struct
 from typing import Final
 
 from marketdata.features import indicators, microstructure, volatility
-from marketdata.features.maths import NAN, changes, log_returns, quotient
+from marketdata.features.maths import NAN, centred, changes, known, ln, quotient
 from marketdata.features.moving import seeded, slid, weighted, wilder
 
 _RUNNING: Final = Struct("<22d")
-_WINDOWS: Final = Struct("<42d")
+_WINDOWS: Final = Struct("<52d")
 _CLOSES: Final = Struct("<22d")
 _ONE: Final = Struct("<d")
 WINDOWS_AT: Final = _RUNNING.size
 SIZE: Final = _RUNNING.size + _WINDOWS.size
-_RANGES_AT: Final = WINDOWS_AT + 22 * 8
+_RETURNS_AT: Final = WINDOWS_AT + 22 * 8
+_RANGES_AT: Final = _RETURNS_AT + 10 * 8
 _BODIES_AT: Final = _RANGES_AT + 10 * 8
-EMPTY: Final = _RUNNING.pack(0.0, *[NAN] * 7, *[0.0] * 14) + _WINDOWS.pack(*[NAN] * 42)
-POWERS: Final = (0, 0, *[1] * 20, *[1] * 22, *[0] * 20)
+EMPTY: Final = _RUNNING.pack(0.0, *[NAN] * 7, *[0.0] * 14) + _WINDOWS.pack(*[NAN] * 52)
+POWERS: Final = (0, 0, *[1] * 20, *[1] * 22, *[0] * 30)
 """Of each number: 1 where it is a price or a sum of prices, which a split multiplies by its factor."""
 
 
-def feed(block: bytearray, at: int, start: float, first: float, high: float, low: float, close: float) -> None:
-    """Take the next candle; ``start`` in µs."""
+def feed(block: bytearray, at: int, start: float, candle: tuple[float, ...]) -> float:
+    """Take the next open, high, low and close, ``start`` in µs; the log return, NaN at the first."""
+    first, high, low, close = candle
     (n, then, velocity, _, last_high, last_low, _, _, t5, t10, t20, wma, plain, e5, e10, e20,
      gain, loss, fast, slow, signal, atr) = _RUNNING.unpack_from(block, at)  # fmt: skip
     closes = _CLOSES.unpack_from(block, at + WINDOWS_AT)
@@ -51,59 +52,63 @@ def feed(block: bytearray, at: int, start: float, first: float, high: float, low
         atr = wilder(atr, indicators.true_range(high, low, before), n - 1, 14)
     _RUNNING.pack_into(block, at, n, start, velocity, (velocity - was) / passed, high, low, last_high, last_low,
                        t5, t10, t20, wma, plain, e5, e10, e20, gain, loss, fast, slow, signal, atr)  # fmt: skip
-    _shift(block, at, close, volatility.range_terms(first, high, low, close))
+    log_return = ln(close / before)
+    _shift(block, at, (close, log_return, *volatility.range_terms(first, high, low, close)))
+    return log_return
 
 
-def _shift(block: bytearray, at: int, close: float, terms: tuple[float, float]) -> None:
+def _shift(block: bytearray, at: int, newest: tuple[float, float, float, float]) -> None:
     """All windows lose their oldest value in one move, and get their newest."""
     begin, end = at + WINDOWS_AT, at + SIZE
     block[begin : end - 8] = block[begin + 8 : end]
-    _ONE.pack_into(block, at + _RANGES_AT - 8, close)
-    _ONE.pack_into(block, at + _BODIES_AT - 8, terms[0])
-    _ONE.pack_into(block, end - 8, terms[1])
+    _ONE.pack_into(block, at + _RETURNS_AT - 8, newest[0])
+    _ONE.pack_into(block, at + _RANGES_AT - 8, newest[1])
+    _ONE.pack_into(block, at + _BODIES_AT - 8, newest[2])
+    _ONE.pack_into(block, end - 8, newest[3])
 
 
 class Windows:
     """What the last candles alone tell: the same for two views whose windows are the same."""
 
-    __slots__ = ("closes", "moves", "range_sum", "reach", "values")
+    __slots__ = ("closes", "later", "range_sum", "reach", "values")
 
     def __init__(self, block: bytearray, at: int) -> None:
         held = _WINDOWS.unpack_from(block, at + WINDOWS_AT)
-        ranges, bodies = held[22:32], held[32:]
+        returns, ranges = held[22:32], held[32:42]
+        moves = changes(held[:22])
         self.closes: tuple[float, ...] = held[:22]
-        self.moves = changes(self.closes)
+        self.later = centred(moves[1:])
         self.range_sum: float = ranges[8] + ranges[9]
         self.reach = indicators.reach(held[2:22])
         close, ago3, ago5 = held[21], held[18], held[16]
-        returns = log_returns(held[11:22])
-        self.values = (
-            quotient(close - ago3, ago3),
-            quotient(close - ago5, ago5),
-            volatility.deviation(returns[5:]),
-            volatility.deviation(returns),
-            returns[9],
-            volatility.parkinson(ranges),
-            volatility.garman_klass(bodies),
-            microstructure.roll_spread(self.moves),
+        self.values = known(
+            (
+                quotient(close - ago3, ago3),
+                quotient(close - ago5, ago5),
+                volatility.deviation(returns[5:]),
+                volatility.deviation(returns),
+                returns[9],
+                volatility.parkinson(ranges),
+                volatility.garman_klass(held[42:]),
+                microstructure.roll_spread(self.later, centred(moves[:-1])),
+            )
         )
 
 
-def read(block: bytearray, at: int, seen: Windows) -> tuple[float, ...]:
-    """All features of the newest candle, as RatioFeatures has them; NaN for null."""
+def read(block: bytearray, at: int, seen: Windows) -> list[float | None]:
+    """All features of the newest candle, as RatioFeatures has them."""
     (n, _, velocity, acceleration, high, low, last_high, last_low, t5, t10, t20, wma, _, e5, e10, e20,
      gain, loss, fast, slow, signal, atr) = _RUNNING.unpack_from(block, at)  # fmt: skip
-    momentum_3, momentum_5, *of_windows, roll = seen.values
-    spread = microstructure.corwin_schultz(
-        seen.range_sum, last_high if last_high > high else high, last_low if last_low < low else low
-    )
     if n < 20:
         t5, t10, t20, e5, e10, e20, wma, atr = _warm(n, t5, t10, t20, e5, e10, e20, wma, atr)
-    return (
-        t5 / 5.0, t10 / 10.0, t20 / 20.0, e5, e10, e20, wma / 15.0, momentum_3, momentum_5, velocity, acceleration,
-        *of_windows[:2], high / low, *of_windows[2:], roll, spread, indicators.rsi(gain, loss, n),
-        *indicators.bollinger(t20 / 20.0, seen.reach, seen.closes[21]), *indicators.macd(fast, slow, signal, n), atr,
-    )  # fmt: skip
+    mean, spread_high, spread_low = t20 / 20.0, max(high, last_high), min(low, last_low)
+    found = known((
+        t5 / 5.0, t10 / 10.0, mean, e5, e10, e20, wma / 15.0, velocity, acceleration, high / low,
+        microstructure.corwin_schultz(seen.range_sum, spread_high, spread_low), indicators.rsi(gain, loss, n),
+        *indicators.bollinger(mean, seen.reach, seen.closes[21]), *indicators.macd(fast, slow, signal, n), atr,
+    ))  # fmt: skip
+    windows = seen.values
+    return [*found[:7], *windows[:2], *found[7:9], *windows[2:4], found[9], *windows[4:], *found[10:]]
 
 
 def _warm(n: float, *running: float) -> tuple[float, ...]:

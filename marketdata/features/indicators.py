@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import Final
 
-from marketdata.features.maths import NAN, centred, dot, quotient
+from marketdata.features.maths import NAN, quotient, spread
 
 MACD_FROM: Final = 34
 """Candles until MACD's first values: 26 of the slow average, then 9 of the signal, one of them shared."""
@@ -14,10 +14,7 @@ MACD_FROM: Final = 34
 
 def true_range(high: float, low: float, before: float) -> float:
     """The widest of high - low and of both to the close before (Wilder 1978)."""
-    widest = high - low
-    if abs(before - high) > widest:
-        widest = abs(before - high)
-    return max(widest, abs(before - low))
+    return max(high - low, abs(before - high), abs(before - low))
 
 
 def rsi(gain: float, loss: float, n: float) -> float:
@@ -35,14 +32,14 @@ def reach(closes: Sequence[float]) -> float:
     """Two population standard deviations of the closes: 0 where they are all equal, rounding or not."""
     if closes.count(closes[0]) == len(closes):
         return 0.0
-    rest = centred(closes)
-    return 2.0 * sqrt(dot(rest, rest) / len(rest))
+    return 2.0 * spread(closes) / sqrt(len(closes))
 
 
 def bollinger(mean: float, either: float, close: float) -> tuple[float, float, float]:
     """Upper, lower: a mean of closes and ``either`` to each side; then (c - lower) / (upper - lower).
 
-    TA-Lib once had a deviation of 0 below 1e-7 and lost digits where prices hardly move; its later versions and this do not.
+    TA-Lib once had a deviation of 0 below 1e-7, and lost digits where prices hardly move; its later versions and
+    this do not.
     """
     upper, lower = mean + either, mean - either
     return upper, lower, quotient(close - lower, upper - lower) if either else NAN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from operator import mul, sub, truediv
+from operator import mul, sub
 from typing import Final
 
 NAN: Final = math.nan
@@ -25,14 +25,6 @@ def changes(values: Sequence[float]) -> list[float]:
     return list(map(sub, values[1:], values))
 
 
-def log_returns(values: Sequence[float]) -> list[float]:
-    """The logarithm of each value over the one before: one fewer than there are values."""
-    try:
-        return list(map(math.log, map(truediv, values[1:], values)))
-    except (ValueError, ZeroDivisionError):
-        return [ln(quotient(b, a)) for a, b in zip(values, values[1:], strict=False)]
-
-
 def centred(values: Sequence[float]) -> list[float]:
     """The values minus their mean. Sums of their products err by the square of the mean's own error only."""
     mean = sum(values) / len(values)
@@ -41,9 +33,18 @@ def centred(values: Sequence[float]) -> list[float]:
 
 def dot(a: Iterable[float], b: Iterable[float]) -> float:
     """The sum of products."""
-    return sum(map(mul, a, b))
+    total: float = sum(map(mul, a, b))
+    return total
 
 
-def known(values: Iterable[float]) -> list[float | None]:
-    """The values as they are published: what is not a finite number (its difference to itself is not 0) is null."""
+def spread(values: Sequence[float]) -> float:
+    """The root of the sum of squared differences to the mean."""
+    n = len(values)
+    return math.dist(values, (sum(values) / n,) * n)
+
+
+def known(values: Sequence[float]) -> list[float | None]:
+    """The values as they are published: null for what is not a finite number (its difference to itself is not 0)."""
+    if math.isfinite(sum(values)):
+        return list(values)
     return [None if value - value else value for value in values]

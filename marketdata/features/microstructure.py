@@ -11,9 +11,9 @@ from marketdata.features.maths import NAN, centred, dot, ln, quotient
 _K: Final = 3 - 2 * sqrt(2.0)
 
 
-def roll_spread(moves: Sequence[float]) -> float:
-    """2 sqrt(-cov) of neighbouring changes of the close, NaN where cov > 0 (Roll 1984)."""
-    cov = dot(centred(moves[1:]), centred(moves[:-1])) / (len(moves) - 2)
+def roll_spread(later: Sequence[float], earlier: Sequence[float]) -> float:
+    """2 sqrt(-cov) of centred neighbouring changes of the close, NaN where cov > 0 (Roll 1984)."""
+    cov = dot(later, earlier) / (len(later) - 1)
     return NAN if cov > 0 else 2 * sqrt(-cov)
 
 
@@ -29,19 +29,21 @@ def corwin_schultz(beta: float, high: float, low: float) -> float:
 
 
 def kyle_lambda(moves: Sequence[float], signed: Sequence[float]) -> float:
-    """Slope of the close's change on signed volume, with intercept; NaN where all are equal (Kyle 1985)."""
+    """Slope of the close's centred changes on signed volume, with intercept; NaN where all are equal (Kyle 1985)."""
     if signed.count(signed[0]) == len(signed):
         return NAN
     x = centred(signed)
-    return quotient(dot(x, centred(moves)), dot(x, x))
+    return quotient(dot(x, moves), dot(x, x))
 
 
-def amihud(returns: Sequence[float], money: Sequence[float]) -> float:
-    """Mean of |log return| / money traded over candles that traded, NaN where none did (Amihud 2002)."""
-    if returns[0] != returns[0]:  # NaN: not warmed up, and a candle without trades might hide it
-        return NAN
-    found = [abs(r) / w for r, w in zip(returns, money, strict=True) if w > 0]
-    return sum(found) / len(found) if found else NAN
+def illiquidity(log_return: float, money: float) -> float:
+    """One candle's |log return| for each unit of money traded, 0 where none was."""
+    return abs(log_return) / money if money > 0 else log_return * 0.0  # NaN stays NaN
+
+
+def amihud(terms: Sequence[float], money: Sequence[float]) -> float:
+    """The mean of ``illiquidity`` over candles that traded, NaN where none did (Amihud 2002)."""
+    return quotient(sum(terms), len(money) - money.count(0.0))
 
 
 def imbalance(buy: float, sell: float) -> float:

@@ -1,10 +1,10 @@
-"""Averages that move on by one close at a time, in TA-Lib's order of operations, so that they equal its to the bit."""
+"""Averages that move on by one close at a time, in TA-Lib's order of operations, so that they equal its own."""
 
 from __future__ import annotations
 
 
 def slid(total: float, newest: float, leaving: float, n: float, period: int) -> float:
-    """The sum of the last ``period`` values after the ``n``-th; ``leaving`` is the one ``period`` ago (TA-Lib SMA)."""
+    """The sum of the last ``period`` values after the ``n``-th; ``leaving`` stood ``period`` ago (TA-Lib SMA)."""
     if n > period:
         total -= leaving
     return total + newest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from marketdata.features.bars import FeatureBar
 from marketdata.features.maths import NAN
@@ -12,20 +12,21 @@ from marketdata.features.maths import NAN
 Row = tuple[float, ...]
 COLUMNS: Final = 15
 REGULAR: Final = 1
+_NONE: Final = (NAN,) * 4
 _POWERS: Final = (0, 0, 0, 1, 1, 1, 1, -1, 0, -1, -1, 1, 1, 1, 1)
 
 
 def row_of(bar: FeatureBar) -> Row | None:
-    """What history keeps of a bar: start, regular, session, ohlc, volume, weight, priced and signed size, ratio's ohlc.
+    """What history keeps of a bar: start, regular, session, ohlc, volume, weight, priced size, B - S, ratio's ohlc.
 
     None where the bar has neither a close nor a ratio's close: it is in no history then.
     """
-    price = (NAN,) * 4 if bar.close is None else bar[3:7]
-    ratio = (NAN,) * 4 if bar.ratio_close is None else bar[14:18]
     if bar.close is None and bar.ratio_close is None:
         return None
+    price: tuple[Any, ...] = _NONE if bar.close is None else bar[3:7]
+    ratio: tuple[Any, ...] = _NONE if bar.ratio_close is None else bar[14:18]
     signed = bar.buy - bar.sell
-    return (bar.start, bar.regular, bar.session, *price, bar.volume, bar.weight, bar.priced_size, signed, *ratio)  # type: ignore[arg-type]
+    return (bar.start, bar.regular, bar.session, *price, bar.volume, bar.weight, bar.priced_size, signed, *ratio)
 
 
 class Rows:
@@ -85,6 +86,4 @@ class Rows:
 def scaled(values: array[float] | Row, powers: tuple[int, ...], factor: float) -> list[float]:
     """Each value times ``factor`` to its power; to the power -1 it is divided, as a size is."""
     ways = {0: 1.0, 1: factor}
-    return [
-        value / factor if power < 0 else value * ways[power] for value, power in zip(values, powers, strict=True)
-    ]
+    return [value / factor if power < 0 else value * ways[power] for value, power in zip(values, powers, strict=True)]

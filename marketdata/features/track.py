@@ -162,13 +162,13 @@ class FeatureTrack:
 
     def _features(self, block: bytearray | None, bar: FeatureBar) -> Features:
         """Of the candle that was fed last, or of one that is in no history: then nothing of ``block`` is read."""
-        held, shared = block or bytearray(), view.Shared()
+        held, shared = block or bytearray(), view.Shared(bar, self._length)
         answer: Features = {}
         for i, name in enumerate(self._views):
             if name == "all" or bar.regular:
                 at = i * view.SIZE
                 answer[name] = (
-                    view.prices(held, at, bar, self._length, shared),
+                    view.prices(held, at, bar, shared),
                     None if bar.ratio_close is None else view.ratios(held, at, shared),
                 )
         return answer

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from math import log, sqrt
 from typing import Final
 
-from marketdata.features.maths import centred, dot, ln
+from marketdata.features.maths import ln, spread
 
 _LN2: Final = log(2.0)
 
 
 def deviation(returns: Sequence[float]) -> float:
     """The sample standard deviation (n - 1) of log returns, not annualised."""
-    rest = centred(returns)
-    return sqrt(dot(rest, rest) / (len(rest) - 1))
+    return spread(returns) / sqrt(len(returns) - 1)
 
 
 def range_terms(first: float, high: float, low: float, close: float) -> tuple[float, float]:
