@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -17,6 +16,8 @@ from marketdata.records import Gap, Trade
 from marketdata.units import DAY_US, SECOND_US
 from services.ingest.backfill import REACH_BACK_US, Backfiller
 from services.ingest.hostclock import wall_us
+from services.ingest.jobs import ORDER, Job, Jobs
+from services.ingest.left import Left
 from services.ingest.rest import RefusedError, RestError
 from services.ingest.restmerge import Span
 from services.ingest.seen import STOCKS_DAY_SHIFT_US
@@ -24,7 +25,6 @@ from services.ingest.standing import StandingError, first_clock, key_of, standin
 from services.ingest.writer import Writer
 
 log = structlog.stdlib.get_logger()
-ORDER: Final = ("crypto", "stocks")
 SETTLE_US: Final = 5 * SECOND_US
 """What is younger may still be on its way through the socket."""
 LATE_PRINTS_US: Final = 300 * SECOND_US
@@ -32,22 +32,18 @@ LATE_PRINTS_US: Final = 300 * SECOND_US
 READ_S: Final = 120.0
 REFUSED_S: Final = 3_600.0
 RETRY_S: Final = 10.0
-TRIES: Final = 100
+DELIVERED_S: Final = 10.0
+"""How long a gap's word waits for a moment in which nothing is under way to Kafka, if none comes."""
+KNOWN_S: Final = 300.0
+"""What the log was found to hold is looked up again after this: well within what the writer remembers."""
+RETRY_WITHIN_US: Final = DAY_US
+AFTER_GAP_WITHIN_US: Final = 600 * SECOND_US
+"""How long ago a predecessor's gap may have ended, given up or filled, that something is still done about it."""
 CLOSED_US: Final = {"stocks": 20 * 3_600 * SECOND_US + 900 * SECOND_US, "crypto": DAY_US + 900 * SECOND_US}
 """From the start of a trading day to when all of it is read again: for stocks 01:15 UTC, after the last trade
 in New York, summer or winter; for crypto a quarter past midnight."""
 RECENT_US: Final = 2 * 3_600 * SECOND_US
 """An ingest that starts later than so long after that leaves the day alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A stretch to read once more; ``gap`` where it is one that was given up."""
-
-    market: str
-    span: Span
-    gap: Span | None = None
-    tries: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +77,29 @@ class Corrections:
         self._every_s = every_s
         self._window_us = window_us
         self._delay_us = delay_us
-        self._jobs: deque[Job] = deque()
+        self._jobs = Jobs()
         self._born: dict[str, int] = {}
         self._days: dict[str, int] = {}
 
     def after_gap(self, market: str, span: Span) -> None:
         """A gap is filled: what was reported late while it lasted may lie before it."""
-        self._ask(Job(market, (span[0] - LATE_PRINTS_US, span[0] - REACH_BACK_US)))
+        self._ask(market, (span[0] - LATE_PRINTS_US, span[0] - REACH_BACK_US))
 
     def retry(self, market: str, span: Span) -> None:
         """A gap was given up: try it again."""
-        self._ask(Job(market, (span[0] - LATE_PRINTS_US, span[1] + SECOND_US), span))
+        self._ask(market, (span[0] - LATE_PRINTS_US, span[1] + SECOND_US), span)
+
+    def take_up(self, left: Left) -> None:
+        """Do what a predecessor may not have got to: its jobs ended with it."""
+        for market in ORDER:
+            now = self._event_now(market)
+            for span in left.given_up(market, now - RETRY_WITHIN_US):
+                self.retry(market, span)
+            starts = [start for start, _ in left.filled(market, now - AFTER_GAP_WITHIN_US)]
+            if starts:
+                self._ask(market, (min(starts) - LATE_PRINTS_US, max(starts) - REACH_BACK_US))
+        if self._jobs:
+            log.info("a predecessor's gaps are read again", jobs=len(self._jobs))
 
     async def run(self) -> None:
         """Until cancelled; returns at once where it is off."""
@@ -122,27 +130,39 @@ class Corrections:
     def _on(self) -> bool:
         return self._every_s > 0 and self._backfiller.enabled
 
-    def _ask(self, job: Job) -> None:
+    def _ask(self, market: str, span: Span, gap: Span | None = None) -> None:
         if self._on:
-            self._jobs.append(job)
+            self._jobs.ask(market, span, gap)
 
     def _event_now(self, market: str) -> int:
         return wall_us() - self._delay_us(market)
 
+    def _ready(self, job: Job) -> bool:
+        return self._event_now(job.market) >= job.span[1] + SETTLE_US
+
     async def _one_job(self) -> None:
-        if not self._jobs or self._event_now(self._jobs[0].market) < self._jobs[0].span[1] + SETTLE_US:
+        job = self._jobs.take(self._ready)
+        if job is None:
             return
-        job = self._jobs.popleft()
         try:
-            found = await self._read(job.market, job.span)
+            if not await self._first(job.market) or not self._backfiller.symbols(job.market):
+                raise StandingError(f"it is not known yet where trades.{job.market} begins, or with which symbols")
+            found = await self._read(job)
         except (RestError, StandingError):
-            if job.tries < TRIES:
-                self._jobs.append(replace(job, tries=job.tries + 1))
+            self._jobs.failed(job)
             raise
-        if job.gap is not None:
-            gap = Gap(cluster=job.market, start=job.gap[0], end=job.gap[1], status="filled",
-                      epoch=self._writer.epoch, trades=found)  # fmt: skip
-            self._writer.gap(gap)
+        if job.gaps:
+            await self._delivered()
+        for start, end in sorted(job.gaps):
+            self._writer.gap(Gap(cluster=job.market, start=start, end=end, status="filled",
+                                 epoch=self._writer.epoch, trades=found))  # fmt: skip
+            found = 0  # they are counted with the first of several gaps
+
+    async def _delivered(self) -> None:
+        """Wait until Kafka has what a job found: a kill between would leave a gap that is said to be filled."""
+        deadline = time.monotonic() + DELIVERED_S
+        while self._writer.under_way and time.monotonic() < deadline:  # noqa: ASYNC110 - deliveries tell nobody
+            await asyncio.sleep(0.002)
 
     async def _trailing(self) -> None:
         for market in ORDER:
@@ -161,28 +181,38 @@ class Corrections:
             if day <= self._days[market]:
                 continue
             start = day * DAY_US + (STOCKS_DAY_SHIFT_US if market == "stocks" else 0)
-            found = await self._read(market, (start, start + DAY_US - 1_000))
+            found = await self._read(Job(market, (start, start + DAY_US - 1_000)))
             self._days[market] = day
             log.info("read the whole day again", market=market, start=start, found=found)
 
-    async def _read(self, market: str, span: Span) -> int:
-        """Write what is new of ``span``, compared with the log itself where it is older than the writer remembers."""
-        first = await self._first(market)
-        start, end = max(span[0], first), span[1]
-        symbols = self._backfiller.symbols(market)
-        if start > end or not first:
-            return 0
-        if start >= self._writer.known_from(market):
-            return sum([await self._symbols(market, [symbol], (start, end), None) for symbol in symbols])
-        found = 0
+    async def _read(self, job: Job) -> int:
+        """Write what is new of a job's span and symbols that are not done; returns how much it brought in all."""
+        first = await self._first(job.market)
+        span = (max(job.span[0], first), job.span[1])
+        if not first or span[0] > span[1]:
+            return job.found
+        symbols = [symbol for symbol in self._backfiller.symbols(job.market) if symbol not in job.done]
         for p in range(self._log.partitions):
-            own = [symbol for symbol in symbols if partition_of(symbol, self._log.partitions) == p]
-            if own:
-                topic = self._log.topic(market)
-                known = await asyncio.to_thread(standing, self._log.bootstrap, topic, p, start, end)
-                for symbol in own:
-                    found += await self._symbols(market, [symbol], (start, end), known)
-        return found
+            await self._partition(job, span, p, [s for s in symbols if partition_of(s, self._log.partitions) == p])
+        return job.found
+
+    async def _partition(self, job: Job, span: Span, p: int, symbols: list[str]) -> None:
+        """Read some symbols, compared with the log itself where ``span`` is older than the writer remembers."""
+        market, known, looked = job.market, None, 0.0
+        for symbol in symbols:
+            if known is None and self._remembers(market, span):
+                job.found += await self._symbols(market, [symbol], span, None)
+                if self._remembers(market, span):  # still, so that nothing was left alone
+                    job.done.add(symbol)
+                    continue
+            if known is None or time.monotonic() - looked > KNOWN_S:
+                known = await asyncio.to_thread(standing, self._log.bootstrap, self._log.topic(market), p, *span)
+                looked = time.monotonic()
+            job.found += await self._symbols(market, [symbol], span, known)
+            job.done.add(symbol)
+
+    def _remembers(self, market: str, span: Span) -> bool:
+        return span[0] >= self._writer.known_from(market)
 
     async def _symbols(self, market: str, symbols: list[str], span: Span, known: set[int] | None) -> int:
         accept = partial(self._accept, market, known)

@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from marketdata.records import UNREADABLE, Clock, Gap, Trade
 from marketdata.topics import MARKETS, Topics
 from services.ingest.copies import CopyWatch, Uncopied
+from services.ingest.left import Left, open_starts
 from services.ingest.seen import STOCKS_DAY_SHIFT_US, Seen
 from services.ingest.writer import AS_REFERENCE
 from streaming.fatal import die
@@ -25,7 +26,7 @@ Place = tuple[str, int]
 MARGIN_MS: Final = 60_000
 """Read back beyond the horizon: the broker's clock, which marks the records, may differ from the exchanges'."""
 GAPS_BACK: Final = 10_000
-"""Records of feed.gaps that are read back."""
+"""Records of feed.gaps that are read back, and gaps that are remembered."""
 REQUEST_S: Final = 10.0
 
 _decode = msgspec.json.Decoder(Trade | Clock).decode
@@ -42,29 +43,31 @@ class LogEnd:
 
     ``clocks`` is the newest clock of each market; ``settled`` the oldest of its partitions' newest: a writer that was
     killed may have got further in one than in another, and what happened from there on may be missing.
-    ``open_gaps``: where a gap began of which nothing says that it closed. ``uncopied``: copies it did not get to.
+    ``gaps``: the newest word on each. ``uncopied``: copies it did not get to.
     """
 
     epoch: int = 0
     clocks: dict[str, int] = field(default_factory=lambda: dict.fromkeys(MARKETS, 0))
     settled: dict[str, int] = field(default_factory=lambda: dict.fromkeys(MARKETS, 0))
     seen: dict[str, Seen] = field(default_factory=dict)
-    open_gaps: dict[str, int] = field(default_factory=dict)
+    gaps: tuple[Gap, ...] = ()
     uncopied: list[Uncopied] = field(default_factory=list)
 
     def gap_starts(self) -> dict[str, int]:
         """From where on trades may be missing, by market; a market that never had a clock is left out."""
-        starts = {}
-        for market, settled in self.settled.items():
-            if settled:
-                starts[market] = min(settled, self.open_gaps.get(market, settled))
-        return starts
+        opened = open_starts(self.gaps)
+        return {m: min(settled, opened.get(m, settled)) for m, settled in self.settled.items() if settled}
+
+    def left(self) -> Left:
+        """What is to be done about gaps."""
+        return Left(self.gap_starts(), self.gaps)
 
 
 class LogFollower:
     """Reads trades.* from the horizon before their newest record, and feed.gaps, then follows them in a thread.
 
-    It keeps identities, clocks and open gaps, no trades: memory is that of the identities of one to two horizons.
+    It keeps identities, clocks and the last word on gaps, no trades: memory is that of the identities of one to two
+    horizons.
     """
 
     def __init__(
@@ -81,7 +84,7 @@ class LogFollower:
         self._places.append((self._gaps, 0))
         self._clocks: dict[Place, Clock] = {}
         self._first_clock: dict[str, int] = {}
-        self._open: dict[tuple[str, int], None] = {}
+        self._words: dict[tuple[str, int], Gap] = {}
         self._end = LogEnd(seen={m: Seen(horizon_us, STOCKS_DAY_SHIFT_US * (m == "stocks")) for m in MARKETS})
         self._next: dict[Place, int] = {}
         self._wanted: dict[Place, int] = {}
@@ -129,8 +132,7 @@ class LogFollower:
             self._end.settled[market] = min([*clocks, self._first_clock[market]] if clocks and short else clocks,
                                             default=0)  # fmt: skip
         self._end.uncopied = self._copies.missing(self._partitions)
-        for cluster, start in self._open:
-            self._end.open_gaps[cluster] = min(start, self._end.open_gaps.get(cluster, start))
+        self._end.gaps = tuple(self._words.values())
         return self._end
 
     def _of(self, market: str) -> list[Place]:
@@ -229,10 +231,10 @@ class LogFollower:
 
     def _note_gap(self, gap: Gap) -> None:
         self._end.epoch = max(self._end.epoch, gap.epoch)
-        if gap.status == "open" or (gap.status == "given_up" and gap.end is None):  # given up while still away
-            self._open[gap.cluster, gap.start] = None
-        else:
-            self._open.pop((gap.cluster, gap.start), None)
+        self._words.pop((gap.cluster, gap.start), None)  # so that the newest come last
+        self._words[gap.cluster, gap.start] = gap
+        if len(self._words) > GAPS_BACK:
+            del self._words[next(iter(self._words))]
 
 
 def _offsets(admin: AdminClient, places: list[Place], which: Any) -> dict[Place, tuple[int, int]]:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 
+import msgspec
 import structlog
 
 from marketdata.records import Gap
@@ -30,6 +31,8 @@ class Gaps:
         self._corrections = corrections
         self._outages: Mapping[str, Outage] = {m: Outage(m, limit_us, writer.epoch) for m in MARKETS}
         self._known_from = dict.fromkeys(MARKETS, 0)
+        self._remembered = dict.fromkeys(MARKETS, 0)
+        self._inside: dict[str, tuple[int, ...]] = {}
         self._born = {market: 0 if writer.newest_clock(market) else None for market in MARKETS}
         self._before = dict.fromkeys(MARKETS, 0)
         self._fills: dict[str, asyncio.Task[None]] = {}
@@ -38,12 +41,17 @@ class Gaps:
         """Whether a gap is open, given up or not."""
         return self._outages[market].is_open
 
-    def begin(self, market: str, start: int, now: int) -> None:
-        """The feed was lost; what happened from ``start`` on may be missing."""
+    def begin(self, market: str, start: int, now: int, inside: tuple[int, ...] = ()) -> None:
+        """The feed was lost; what happened from ``start`` on may be missing.
+
+        ``inside`` are the starts of a predecessor's gaps that this one holds: they are closed with it.
+        """
         outage = self._outages[market]
         if (fill := self._fills.pop(market, None)) is not None:
             fill.cancel()
         if not outage.is_open:
+            self._inside[market] = inside
+            self._remembered[market] = self._writer.known_from(market)
             self._known_from[market] = max(self._writer.known_from(market), self._born[market] or 0)
             self._before[market] = self._backfiller.filled[market]
             self._writer.hold(market)
@@ -54,7 +62,8 @@ class Gaps:
         outage = self._outages[market]
         if not outage.flows(end):
             return
-        if not outage.holds:
+        if not outage.holds:  # its end was not known when it was given up
+            self._record(outage.gap(outage.start or end, end, "given_up"))
             self._hand_over(market)
             return
         self._backfiller.expect(market, end)
@@ -106,6 +115,10 @@ class Gaps:
             self._record(outage.give_up())
             self._hand_over(market)
             return
+        if span[0] < self._remembered[market]:  # what is older than the writer remembers was left alone
+            self._record(outage.give_up())
+            self._hand_over(market)
+            return
         self._record(outage.gap(*span, "filled", self._backfiller.filled[market] - self._before[market]))
         self._close(market)
         self._corrections.after_gap(market, span)
@@ -119,15 +132,22 @@ class Gaps:
 
     def _hand_over(self, market: str) -> None:
         """What was given up is tried again by the poller, without the clock waiting for it."""
+        inside = self._inside.get(market, ())
         span = self._close(market)
         if span is not None:
-            self._corrections.retry(market, span)
+            for start in (span[0], *inside):
+                self._corrections.retry(market, (start, span[1]))
 
     def _close(self, market: str) -> tuple[int, int] | None:
         self._backfiller.done(market)
         self._writer.release(market)
+        self._inside.pop(market, None)
         return self._outages[market].close()
 
     def _record(self, gap: Gap | None) -> None:
-        if gap is not None:
-            self._writer.gap(gap)
+        if gap is None:
+            return
+        self._writer.gap(gap)
+        if gap.end is not None:
+            for start in self._inside.get(gap.cluster, ()):
+                self._writer.gap(msgspec.structs.replace(gap, start=start, trades=0))

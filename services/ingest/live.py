@@ -6,7 +6,6 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Mapping
 
 import msgspec
 import structlog
@@ -26,6 +25,7 @@ from services.ingest.gaps import Gaps
 from services.ingest.hostclock import HOST, SkewWatch, wall_us
 from services.ingest.hours import MarketHours
 from services.ingest.keeper import LeaseKeeper
+from services.ingest.left import Left
 from services.ingest.queue import FrameQueue
 from services.ingest.rest import RestClient
 from services.ingest.retry import Retry
@@ -54,13 +54,13 @@ def run_live(
     settings: IngestSettings,
     writer: Writer,
     health: Health,
-    open_gaps: Mapping[str, int],
+    left: Left,
     *,
     lease: LeaseKeeper,
     stopping: threading.Event,
 ) -> None:
     """Read the feed until SIGTERM or SIGINT; what was received is written, or kept on disk for the next start."""
-    uvloop.run(Live(settings, writer, MarketHours(settings), lease).run(health, open_gaps, stopping))
+    uvloop.run(Live(settings, writer, MarketHours(settings), lease).run(health, left, stopping))
 
 
 class Live:
@@ -105,11 +105,10 @@ class Live:
         self._stopping = False
         self._clock_written = time.monotonic()
 
-    async def run(self, health: Health, open_gaps: Mapping[str, int], stopping: threading.Event) -> None:
+    async def run(self, health: Health, left: Left, stopping: threading.Event) -> None:
         """Read and write until a signal; then write what is in the queue.
 
-        ``open_gaps``: from where on trades may be missing that a predecessor should have written, µs by market.
-        ``stopping`` is set where a signal came before.
+        ``left`` is what a predecessor did not get to. ``stopping`` is set where a signal came before.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -119,8 +118,9 @@ class Live:
         health.add("connections", self._connections_health)
         health.add("data", self._quiet.health)
         for market in MARKETS:
-            if start := open_gaps.get(market) or self._writer.newest_clock(market):
-                self._gaps.begin(market, start, wall_us())
+            if start := left.starts.get(market) or self._writer.newest_clock(market):
+                self._gaps.begin(market, start, wall_us(), left.inside(market))
+        self._corrections.take_up(left)
         self._spool.adopt({market: self._writer.known_from(market) + self._delay_us(market) for market in MARKETS})
         readers = [asyncio.create_task(cluster.run()) for cluster in self._clusters.values()]
         readers.append(asyncio.create_task(self._corrections.run()))

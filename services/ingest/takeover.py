@@ -14,6 +14,7 @@ from marketdata.topics import MARKETS
 from marketdata.units import SECOND_US
 from services.ingest.follow import LogEnd, LogFollower
 from services.ingest.keeper import LeaseKeeper
+from services.ingest.left import open_starts
 from services.ingest.live import run_live
 from services.ingest.samelog import LogWatch
 from services.ingest.settings import IngestSettings
@@ -68,7 +69,7 @@ def run_feed(settings: IngestSettings, health: Health, stopping: threading.Event
     writer = _resume(settings, end, lease)
     live.set()
     try:
-        run_live(settings, writer, health, end.gap_starts(), lease=lease, stopping=stopping)
+        run_live(settings, writer, health, end.left(), lease=lease, stopping=stopping)
     except Exception as error:
         writer.flush(FLUSH_S)
         log.exception("an error in the reader")
@@ -98,6 +99,6 @@ def _resume(settings: IngestSettings, end: LogEnd, lease: LeaseKeeper) -> Writer
         writer.resume(market, end.clocks[market], end.seen[market])
     for partition, copy in end.uncopied:
         writer.copy(partition, copy)
-    log.info("holder", epoch=lease.epoch, clocks=end.clocks, open_gaps=end.open_gaps,
+    log.info("holder", epoch=lease.epoch, clocks=end.clocks, open_gaps=open_starts(end.gaps),
              known_trades=sum(map(len, end.seen.values())), copies_made_up=len(end.uncopied))  # fmt: skip
     return writer

@@ -163,6 +163,11 @@ class Writer:
         """Whether Kafka is behind: adding more would soon block the event loop, and pings with it."""
         return len(self._producer) > CROWDED
 
+    @property
+    def under_way(self) -> int:
+        """How many records Kafka has not confirmed yet."""
+        return len(self._producer)
+
     def poll(self) -> None:
         """Let delivery failures be seen, and the metrics follow."""
         self._producer.poll(0)

@@ -167,7 +167,7 @@ def drain(stack: Stack) -> None:
     """No more trades; wait until clocks have closed every window and all of it is stored."""
     stack.admin("faults", method="DELETE")
     time.sleep(HEAL_S)
-    eventually(lambda: not open_gaps(stack), "every gap is filled", 120)
+    eventually(lambda: not unfilled_gaps(stack), "every gap is filled", 240)
     stack.admin("stop")
     ingested = time.time_ns() // 1_000
     topics = Topics(NAMESPACE)
@@ -177,7 +177,7 @@ def drain(stack: Stack) -> None:
     )  # the poller for corrections has come round as well
 
     def closed() -> bool:
-        return _clock_at_end(stack, topics) > ingested + longest and not open_gaps(stack)
+        return _clock_at_end(stack, topics) > ingested + longest and not unfilled_gaps(stack)
 
     eventually(closed, "clocks pass the end of every window", 180)
     say(f"deaths: { {w.label: w.deaths for w in stack.workers} }")
@@ -197,14 +197,14 @@ def _clock_at_end(stack: Stack, topics: Topics) -> int:
     return min(newest)
 
 
-def open_gaps(stack: Stack) -> list[dict[str, Any]]:
-    """The gaps whose newest word is that they are open."""
+def unfilled_gaps(stack: Stack) -> list[dict[str, Any]]:
+    """The gaps whose newest word is that they are open, or given up: ingest tries those again."""
     place = (Topics(NAMESPACE).gaps, 0)
     newest: dict[tuple[str, int], dict[str, Any]] = {}
     for _, value in read_back(stack.kafka.bootstrap, [place], 10_000):
         gap = msgspec.json.decode(value)
         newest[gap["cluster"], gap["start"]] = gap
-    return [gap for gap in newest.values() if gap["status"] == "open"]
+    return [gap for gap in newest.values() if gap["status"] != "filled"]
 
 
 def finish(stack: Stack, namespace: str, schema: str) -> None:

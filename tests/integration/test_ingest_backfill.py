@@ -136,6 +136,11 @@ def held(partitions: list[list[Record]], gap: Record) -> int:
     return count
 
 
+def held_within(partitions: list[list[Record]], gap: Record) -> int:
+    """How many filled-in trades of the gap stand there, wherever."""
+    return sum(bool(r.get("backfilled")) and gap["start"] < r["ts"] < gap["end"] for r in trades_of(partitions))
+
+
 @pytest.mark.parametrize("delay_ms", [0, 4_000], ids=["real-time", "delayed stocks"])
 async def test_what_was_missed_is_filled_in_before_the_clock_goes_on(
     kafka: str, namespace: str, tmp_path: Path, delay_ms: int
@@ -197,6 +202,43 @@ async def test_what_rest_does_not_give_in_time_is_given_up_and_filled_in_when_it
         assert passed, "the clock goes on"
         assert min(passed) > gap["start"] + 3_500_000, "it waited until then"
         assert records[2]["trades"] > 50
+    each_once(wanted, *(standing(kafka, f"{namespace}trades.{m}") for m in gaps))
+
+
+async def test_a_new_ingest_fills_what_its_predecessor_gave_up(kafka: str, namespace: str, tmp_path: Path) -> None:
+    """The gap is older than either remembers, so that what REST shows is compared with the log."""
+    gaps: dict[str, Record] = {}
+
+    def word(market: str) -> Record:
+        records = [r for p in standing(kafka, namespace + "feed.gaps") for r in p]
+        same = [r for r in records if (r["cluster"], r["start"]) == (market, gaps[market]["start"])]
+        return same[-1]
+
+    async with stand(kafka, namespace, tmp_path, GAP_TIMEOUT_S="3", REVISION_HORIZON_S="10") as here:
+        here.rest.fails = True
+        here.sockets.cut()
+        await asyncio.sleep(2)
+        here.sockets.mend()
+        for market in ("stocks", "crypto"):
+            gaps[market] = await here.gap(market, "given_up")
+        await asyncio.sleep(20)
+        here.worker.kill()
+        gaps = {market: word(market) for market in gaps}  # its end was told later where the feed was still away
+        assert all(gap["status"] == "given_up" and gap["end"] for gap in gaps.values())
+        before = {m: standing(kafka, f"{namespace}trades.{m}") for m in gaps}
+        here.rest.fails = False
+        await asyncio.to_thread(here.worker.start, GAP_TIMEOUT_S="30")
+
+        for market in gaps:
+            filled = lambda market=market: word(market)["status"] == "filled"  # noqa: E731
+            await asyncio.to_thread(eventually, filled, lambda: here.worker.output()[-2_000:], 90, 1)
+        wanted = await finish(here)
+    for market, gap in gaps.items():
+        last = word(market)
+        assert (last["status"], last["end"], last["epoch"]) == ("filled", gap["end"], 2)
+        assert last["trades"] > 50
+        assert not [r for r in trades_of(before[market]) if r.get("backfilled")], "the first one brought nothing"
+        assert held_within(standing(kafka, f"{namespace}trades.{market}"), gap) > 50
     each_once(wanted, *(standing(kafka, f"{namespace}trades.{m}") for m in gaps))
 
 

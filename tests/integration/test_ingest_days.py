@@ -12,6 +12,7 @@ from marketdata.topics import Topics
 from marketdata.units import SECOND_US
 from services.ingest.corrections import Corrections, Log
 from services.ingest.hostclock import wall_us
+from services.ingest.jobs import Job
 from services.ingest.standing import first_clock, key_of, standing
 from services.ingest.writer import Writer
 from tests.integration.test_ingest_live import standing as records_of
@@ -82,7 +83,7 @@ async def test_only_what_the_log_has_not_is_written_however_old(kafka: str, name
         every_s=1, window_us=SECOND_US, delay_us=lambda _: 0,
     )  # fmt: skip
     for wanted in (4, 0):
-        assert await poller._read("stocks", (began - SECOND_US, began + 10 * SECOND_US)) == wanted
+        assert await poller._read(Job("stocks", (began - SECOND_US, began + 10 * SECOND_US))) == wanted
         assert writer.flush(10) == 0
     trades = [r for p in records_of(kafka, topic) for r in p if r["kind"] == "trade"]
     assert len(trades) == 300 + 1 + 4

@@ -115,7 +115,7 @@ async def test_a_feed_that_stays_away_is_given_up_once_and_left_to_the_poller_wh
     assert gaps.is_open("stocks")
     gaps.flows("stocks", late, late)
     assert not gaps.is_open("stocks")
-    assert seen.said()[2:] == [("stocks", "given_up", 0)]
+    assert [(gap.status, gap.end) for gap in seen.gaps[2:]] == [("given_up", None), ("given_up", late)]
     assert seen.handed == [("retry", "stocks", (NOW, late))]
     assert not seen.filling
 
@@ -132,6 +132,54 @@ async def test_a_loss_while_it_is_filled_lengthens_the_gap_and_it_is_filled_anew
     await settle()
     assert seen.filling == [("crypto", (NOW, NOW + 9)), ("crypto", (NOW, NOW + 40))]
     assert seen.said()[2:] == [("crypto", "filled", 7)]
+
+
+async def test_a_predecessors_gaps_that_lie_inside_end_with_the_one_that_holds_them() -> None:
+    seen = Recorder()
+    gaps = Gaps(cast("Any", seen), cast("Any", seen), cast("Any", seen), 30 * SECOND_US)
+    gaps.begin("crypto", NOW, NOW, (NOW + 3, NOW + 5))
+    seen.go["crypto"].set()
+    gaps.flows("crypto", NOW + 9, NOW)
+    await settle()
+    assert [(gap.status, gap.start, gap.end, gap.trades) for gap in seen.gaps] == [
+        ("open", NOW, None, 0), ("filled", NOW, NOW + 9, 7), ("filled", NOW + 3, NOW + 9, 0),
+        ("filled", NOW + 5, NOW + 9, 0),
+    ]  # fmt: skip
+    gaps.begin("crypto", NOW + 20, NOW + 20)
+    seen.error = RestError("no")
+    gaps.flows("crypto", NOW + 29, NOW + 20)
+    await settle()
+    assert [(gap.status, gap.start) for gap in seen.gaps[4:]] == [("open", NOW + 20), ("given_up", NOW + 20)]
+    await gaps.stop()
+
+
+async def test_each_gap_inside_one_that_is_given_up_is_tried_again() -> None:
+    seen = Recorder()
+    gaps = Gaps(cast("Any", seen), cast("Any", seen), cast("Any", seen), 30 * SECOND_US)
+    gaps.begin("crypto", NOW, NOW, (NOW + 3,))
+    seen.error = RestError("no")
+    seen.go["crypto"].set()
+    gaps.flows("crypto", NOW + 9, NOW)
+    await settle()
+    assert [(gap.status, gap.start, gap.end) for gap in seen.gaps[1:]] == [
+        ("given_up", NOW, NOW + 9), ("given_up", NOW + 3, NOW + 9)
+    ]  # fmt: skip
+    assert seen.handed == [("retry", "crypto", (NOW, NOW + 9)), ("retry", "crypto", (NOW + 3, NOW + 9))]
+    await gaps.stop()
+
+
+async def test_a_gap_older_than_the_writer_remembers_is_left_to_the_poller() -> None:
+    """A fill leaves alone what may stand in the log unknown to the writer."""
+    seen = Recorder()
+    gaps = Gaps(cast("Any", seen), cast("Any", seen), cast("Any", seen), 30 * SECOND_US)
+    old = NOW - 901 * SECOND_US
+    gaps.begin("stocks", old, NOW)
+    seen.go["stocks"].set()
+    gaps.flows("stocks", NOW + 9, NOW)
+    await settle()
+    assert seen.said()[1:] == [("stocks", "given_up", 0)]
+    assert seen.handed == [("retry", "stocks", (old, NOW + 9))]
+    await gaps.stop()
 
 
 async def test_a_fault_of_ours_is_not_swallowed() -> None:
