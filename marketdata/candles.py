@@ -204,8 +204,9 @@ class CandleEngine:
                 yield start, bar
 
     def symbols(self) -> list[str]:
-        """Those that have trades inside the revision horizon."""
-        return list(self._starts)
+        """Those that have trades inside the revision horizon, or a candle that began before it."""
+        buckets = (symbols for starts in self._buckets for symbols in starts.values())
+        return sorted({*self._starts, *(symbol for symbols in buckets for symbol in symbols)})
 
     # --- buckets ---------------------------------------------------------------------------------------------------
 
@@ -371,7 +372,7 @@ class CandleEngine:
         """Forget the trades that no record within the horizon can reach any more, and the buckets that end before."""
         leaving = {start: symbols for start, symbols in self._trades.items() if start < oldest}
         if self.before_leaving is not None:
-            self.before_leaving({symbol for symbols in leaving.values() for symbol in symbols})
+            self.before_leaving({*self._ending(oldest), *(s for symbols in leaving.values() for s in symbols)})
         self._keep_longer(leaving, oldest)
         for start in sorted(leaving):
             for symbol, trades in self._trades.pop(start).items():
@@ -389,6 +390,13 @@ class CandleEngine:
         self.oldest = oldest
         _forget(self._revised, lambda key, _: self._levels[key[0]].end(key[1]) <= oldest)
         _forget(self._cancels, lambda _, cancel: cancel.ts < oldest)
+
+    def _ending(self, oldest: int) -> Iterator[str]:
+        """The symbols of longer buckets that end before ``oldest``."""
+        for level, starts in zip(self._levels[1:], self._buckets[1:], strict=True):
+            for start, symbols in starts.items():
+                if level.end(start) <= oldest:
+                    yield from symbols
 
     def _keep_longer(self, leaving: Mapping[int, Iterable[str]], oldest: int) -> None:
         """Before trades go: make those longer buckets they are in that later trades may still change."""

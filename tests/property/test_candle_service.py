@@ -1,0 +1,160 @@
+"""The aggregator's part for one partition of stocks, killed and restored at random: the same bytes on every topic."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import msgspec
+import pytest
+
+from marketdata.calendar import new_york_hours
+from marketdata.candles import CandleEngine
+from marketdata.feature_book import FeatureBook, FeatureSettings
+from marketdata.intervals import levels
+from marketdata.records import Candle, Clock, Ratio, Record, encode
+from marketdata.topics import DEFAULT_INTERVALS, Topics
+from services.aggregator.publisher import Publisher
+from services.aggregator.stocks import StocksProcessor
+from streaming.emitter import Emitter, Ticket
+from streaming.snapshots import Snapshot
+
+S = 1_000_000
+BEGIN = 1_794_403_800 * S  # 2026-11-11 13:30 UTC, an hour before the opening bell
+HORIZON = 150 * S
+NOW = 1_800_000_000 * S
+TOPICS = Topics("t.")
+SESSIONS = new_york_hours()
+LEVELS = levels(DEFAULT_INTERVALS, SESSIONS)
+FEATURES = FeatureSettings(("15s", "1m", "5m", "1h"), ("all", "regular"), SESSIONS)
+OUTPUTS = (
+    *dict.fromkeys(TOPICS.candles("stocks", level.name) for level in LEVELS),
+    TOPICS.progress("stocks"),
+    TOPICS.late("stocks"),
+)
+_candle = msgspec.json.Decoder(Candle).decode
+
+
+def log_of(seed: int, records: int) -> list[Record]:
+    """Trades of a few symbols, late ones, cancels, changed answers of the join, clocks and long quiet stretches."""
+    rng = random.Random(seed)
+    made: list[Record] = []
+    trades: list[Ratio] = []
+    clock = BEGIN
+    for n in range(records):
+        src, draw = (0, n, 0), rng.random()
+        if draw < 0.3:
+            clock += rng.choices((50_000, 1_000_000, 9 * S, 65 * S, 1_900 * S), (30, 30, 20, 4, 0.3))[0]
+            made.append(Clock(ts=clock, epoch=1, src=src))
+        elif draw < 0.36 and trades:
+            old = rng.choice(trades[-30:])
+            fields: dict[str, Any] = (
+                {"correction": 10, "eligible": False, "received_ts": clock}
+                if rng.random() < 0.5
+                else {"revision": 1, "ratio": 0.5 + rng.random(), "timestamp_out": clock}
+            )
+            made.append(msgspec.structs.replace(old, src=src, **fields))
+        else:
+            late = rng.choice((0, 0, 0, 0, 300_000, 12 * S, 70 * S, 140 * S, 170 * S))
+            price = rng.randrange(900, 1_100) / 100
+            trade = Ratio(
+                symbol=rng.choice("ABC"), ts=clock + 100_000 - late, received_ts=clock, exchange=1, id=str(n),
+                epoch=1, stock_price=price, stock_size=float(rng.randrange(1, 400)), stock_volume=1,
+                eligible=rng.random() < 0.9,
+                updates_open_close=rng.random() < 0.9, updates_volume=True, src=src, timestamp_out=clock,
+                reference="BTC-USD", btc_price=9e4, btc_ts=clock, btc_age_us=0, btc_volume=1.0,
+                ratio=price / 9e4 if rng.random() < 0.9 else None, inverse_ratio=9e4 / price, reason=None,
+            )  # fmt: skip
+            trades.append(trade)
+            made.append(trade)
+    return made
+
+
+class Producer:
+    """Keeps what is produced, by topic."""
+
+    def __init__(self) -> None:
+        self.written: dict[str, list[bytes]] = {topic: [] for topic in OUTPUTS}
+
+    def produce(self, topic: str, value: bytes, *_: Any, **__: Any) -> None:
+        self.written[topic].append(value)
+
+    def tails(self) -> dict[str, Any]:
+        ends = {topic: values[-1] for topic, values in self.written.items() if values}
+        return {topic: tuple(msgspec.json.decode(value)["src"]) for topic, value in ends.items()}
+
+
+class Service:
+    """Dies and comes back as the real one does."""
+
+    def __init__(self, log: list[Record]) -> None:
+        self.log = [encode(record) for record in log]
+        self.producer = Producer()
+        self.states: dict[str, bytes] = {}
+        self.snapshot: Snapshot | None = None
+        self._delivered: dict[str, int] = {}
+        self.begin()
+
+    def begin(self) -> None:
+        producer: Any = self.producer
+        self.emitter = Emitter(producer, 0, OUTPUTS)
+        self.emitter.begin(Ticket(0, 0, lambda: None))
+        engine = CandleEngine(LEVELS, HORIZON)
+        book = FeatureBook(engine, LEVELS, FEATURES)
+        publisher = Publisher("stocks", TOPICS, LEVELS, 0, self.emitter, book, SESSIONS, ("all", "regular"))
+        self.processor = StocksProcessor(TOPICS.ratios, 0, engine, book, publisher)
+
+    def store(self, position: int) -> None:
+        c = self.processor.capture()
+        for symbol, state in c.states.items():
+            if state is None:
+                self.states.pop(symbol, None)
+            else:
+                self.states[symbol] = state
+        self.snapshot = Snapshot(position, c.begin, c.newest, c.mark, "", dict(self.states), {})
+        self._delivered = {topic: len(values) for topic, values in self.producer.written.items()}
+
+    def die(self, rng: random.Random) -> int:
+        """Lose all but a prefix of what was not delivered yet, and begin again; where to go on."""
+        for topic, values in self.producer.written.items():
+            del values[rng.randint(self._delivered.get(topic, 0), len(values)) :]
+        self.begin()
+        if self.snapshot is None:
+            self.states = {}
+        else:
+            self.states = dict(self.snapshot.states)
+            self.emitter.mute()
+            self.processor.restore(self.snapshot)
+            for offset in range(self.snapshot.begin, self.snapshot.position):
+                self.processor.process(offset, self.log[offset], 0)
+            self.processor.restored()
+        self.emitter.resume(self.producer.tails())
+        return self.snapshot.position if self.snapshot is not None else 0
+
+
+def play(log: list[Record], snapshots: float = 0, deaths: float = 0, seed: int = 0) -> dict[str, list[bytes]]:
+    """What stands there in the end; chances that a snapshot follows a clock, and that a kill precedes a record."""
+    rng, service, offset = random.Random(seed), Service(log), 0
+    while offset < len(log):
+        if rng.random() < deaths:
+            offset = service.die(rng)
+            deaths *= 0.9
+            continue
+        settled = service.processor.process(offset, service.log[offset], NOW)
+        offset += 1
+        if settled and rng.random() < snapshots:
+            service.store(offset)
+    return service.producer.written
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_one_that_was_killed_writes_what_one_never_stopped_does(seed: int) -> None:
+    log = log_of(seed, 2_500)
+    whole = play(log)
+    candles = [_candle(value) for value in whole[TOPICS.candles("stocks", "15s")]]
+    assert {c.hours for c in candles} == {"all", "regular"}
+    assert any(c.revision and c.features and c.features.sma_20 for c in candles)
+    for n in range(3):
+        again = play(log, 0.1, 0.01, n)
+        for topic in OUTPUTS:
+            assert again[topic] == whole[topic], topic
