@@ -5,6 +5,9 @@
 
 from marketdata.features.bars import FeatureBar
 from marketdata.features.blocks import PriceFeatures, RatioFeatures
+from marketdata.features.table import FEATURES, Feature, features_markdown
 from marketdata.features.track import FeatureTrack
 
-__all__ = ["FeatureBar", "FeatureTrack", "PriceFeatures", "RatioFeatures"]
+__all__ = [
+    "FEATURES", "Feature", "FeatureBar", "FeatureTrack", "PriceFeatures", "RatioFeatures", "features_markdown",
+]  # fmt: skip

@@ -33,13 +33,13 @@ def feed(block: bytearray, at: int, start: float, candle: tuple[float, ...]) -> 
     (n, then, velocity, _, last_high, last_low, _, _, t5, t10, t20, wma, plain, e5, e10, e20,
      gain, loss, fast, slow, signal, atr) = _RUNNING.unpack_from(block, at)  # fmt: skip
     closes = _CLOSES.unpack_from(block, at + WINDOWS_AT)
-    before, leaving5 = closes[21], closes[17]
+    before = closes[21]
     n += 1.0
     passed, move = (start - then) / 1e6, close - before
     was, velocity = velocity, move / passed
-    t5, t10 = slid(t5, close, leaving5, n, 5), slid(t10, close, closes[12], n, 10)
+    t5, t10 = slid(t5, close, closes[17], n, 5), slid(t10, close, closes[12], n, 10)
     t20 = slid(t20, close, closes[2], n, 20)
-    wma, plain = weighted(wma, plain, close, leaving5, n)
+    wma, plain = weighted(wma, plain, close, closes, n)
     e5, e10, e20 = seeded(e5, close, n, 5), seeded(e10, close, n, 10), seeded(e20, close, n, 20)
     slow = seeded(slow, close, n, 26)
     if n > 14:  # TA-Lib lets the fast average of MACD begin with the slow one, not before

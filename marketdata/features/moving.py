@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def slid(total: float, newest: float, leaving: float, n: float, period: int) -> float:
     """The sum of the last ``period`` values after the ``n``-th; ``leaving`` stood ``period`` ago (TA-Lib SMA)."""
@@ -10,11 +12,17 @@ def slid(total: float, newest: float, leaving: float, n: float, period: int) -> 
     return total + newest
 
 
-def weighted(total: float, plain: float, newest: float, leaving: float, n: float) -> tuple[float, float]:
-    """Sums of the last 5 values, weighted 1 to 5 and plain; total / 15 is the WMA from n = 5 on (TA-Lib WMA)."""
-    if n > 5:
-        return (total - plain) + newest * 5, (plain + newest) - leaving
-    return total + newest * n, plain + newest
+def weighted(total: float, plain: float, newest: float, before: Sequence[float], n: float) -> tuple[float, float]:
+    """Sums of the last 5 values, weighted 1 to 5 and plain; total / 15 is the WMA from n = 5 on (TA-Lib WMA).
+
+    ``before`` ends with the 5 values before the newest. As TA-Lib 0.8 does, every 40 values the sums are made anew.
+    """
+    if n <= 5:
+        return total + newest * n, plain + newest
+    if (n - 4) % 40:
+        return (total - plain) + newest * 5, (plain + newest) - before[-5]
+    a, b, c, d = before[-4:]
+    return a + b * 2 + c * 3 + d * 4 + newest * 5, a + b + c + d + newest
 
 
 def seeded(value: float, newest: float, n: float, period: int) -> float:
