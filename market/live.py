@@ -14,6 +14,7 @@ from confluent_kafka import OFFSET_END, Consumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from marketdata.calendar import TradingHours, new_york_hours
+from marketdata.intervals import EXCHANGE_DAY
 from marketdata.records import Candle
 from marketdata.sessions import MarketState, market_state
 from marketdata.topics import MARKETS, Topics
@@ -71,6 +72,8 @@ class LiveView:
         self._hours = new_york_hours()
 
     def _candle(self, candle: Candle) -> None:
+        if candle.hours != "all" and candle.interval != EXCHANGE_DAY:
+            return
         self.candles += 1
         line = self._line(candle)
         print(f"\r\x1b[K{line}" if self._terminal else line, flush=True)

@@ -78,6 +78,18 @@ class Bar:
         self.ratio_last_ts = 0
         self.ratio_time_sum = 0  # each ratio times the µs until the next, in RATIO_UNIT
 
+    def carrying(self, close: float | None, ratio_close: float | None) -> Bar:
+        """A copy that shows the last closes where it has none itself."""
+        copy = Bar()
+        for name in Bar.__slots__:
+            setattr(copy, name, getattr(self, name))
+        if copy.close is None:
+            copy.open = copy.close = close
+            copy.high, copy.low = (close, close) if copy.high is None else (copy.high, copy.low)
+        if copy.ratio_close is None:
+            copy.ratio_open = copy.ratio_high = copy.ratio_low = copy.ratio_close = ratio_close
+        return copy
+
     def price_block(self) -> PriceBlock:
         """Prices and volume as they are published."""
         ticks, priced = self.ticks, self.priced_size
@@ -86,7 +98,7 @@ class Bar:
             self.high,
             self.low,
             self.close,
-            self.price_sum / (ticks * UNIT) if ticks else None,
+            self.price_sum / (ticks * UNIT) if ticks else self.close,
             self.price_weight / (priced * UNIT) if priced else None,
             self.volume / UNIT,
             ticks,
@@ -97,7 +109,8 @@ class Bar:
         """Ratios as they are published; ``end`` in µs closes the time weight of the last one."""
         ticks = self.ratio_ticks
         if not ticks or self.ratio_close is None:
-            return RatioBlock(None, None, None, None, None, None, 0)
+            carried = self.ratio_close
+            return RatioBlock(carried, carried, carried, carried, carried, carried, 0)
         time_sum = self.ratio_time_sum + _exact_ratio(self.ratio_close) * (end - self.ratio_last_ts)
         return RatioBlock(
             self.ratio_open,

@@ -62,7 +62,8 @@ class CancelState(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class SymbolState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One symbol's part of a snapshot; ``flow`` is what the tick rule knew after the trades that are gone.
 
-    ``features`` are histories of candles before those trades, by the key of their level.
+    ``features`` are histories of candles before those trades, by the key of their level. ``carried``: the clock since
+    which empty candles are published, and the last closes of price and ratio before those trades.
     """
 
     buckets: tuple[BucketState, ...] = ()
@@ -70,6 +71,7 @@ class SymbolState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     cancels: tuple[CancelState, ...] = ()
     flow: tuple[float | None, int] | None = None
     features: tuple[tuple[str, bytes], ...] = ()
+    carried: tuple[int, float | None, float | None] | None = None
 
 
 class EngineMark(NamedTuple):

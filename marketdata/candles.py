@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
 from marketdata.bar import Bar, Flow, Tick, bar_of, roll_up, take_sides
+from marketdata.calendar import TradingHours
 from marketdata.candle_state import (
     BucketState,
     CancelState,
@@ -26,6 +27,7 @@ from marketdata.candle_state import (
     pack_cancel,
     unpack_bar,
 )
+from marketdata.carry import carried_ends, overlaps
 from marketdata.intervals import Interval
 from marketdata.order import IdKey, id_key
 from marketdata.units import SECOND_US, floor_to
@@ -46,6 +48,19 @@ class Closed(NamedTuple):
     bar: Bar
     has_ratio: bool
     late_received_ts: int | None
+    carried: Bar | None = None
+
+    @property
+    def shown(self) -> Bar:
+        """The bar as it is published: with the last close where it has none, if closes are carried."""
+        return self.bar if self.carried is None else self.carried
+
+
+class _Closes(NamedTuple):
+    """The last close of the price and of the ratio, None where there was none."""
+
+    price: float | None
+    ratio: float | None
 
 
 class _Trades:
@@ -88,11 +103,16 @@ class CandleEngine:
 
     Kept are the trades of the horizon, and of the longer buckets only those that are not over, or that began before
     ``oldest``: trades with an event time before that are gone. Any other is made from the trades when it is needed.
+    With ``carry_in``, the exchange's calendar, candles without trades are closed too, in its regular sessions.
     ``before_leaving`` is told of the symbols of which trades are about to go.
     """
 
-    def __init__(self, levels: tuple[Interval, ...], horizon_us: int) -> None:
+    def __init__(self, levels: tuple[Interval, ...], horizon_us: int, carry_in: TradingHours | None = None) -> None:
         self._levels = levels
+        self._carry_in = carry_in
+        self._carried_since: dict[str, int] = {}
+        self._closes_gone: dict[str, _Closes] = {}  # the last ones of trades that are gone
+        self._closes: dict[str, _Closes] = {}  # the last ones that were published, where they are known
         self._horizon = horizon_us
         self._base = levels[0].length
         self._prune_step = self._base * -(-_PRUNE_EVERY_US // self._base)
@@ -168,14 +188,20 @@ class CandleEngine:
         if self._refilling:
             self.clock = clock
             return
+        carried = self._plan_carried(clock) if self._carry_in is not None else set()
         due = self._due
         while due and due[0][0] <= clock:
             key = heapq.heappop(due)
             end, level = key
             start = self._levels[level].start(end)
             opened = self._open.pop(key)
-            for symbol in sorted(opened):
-                yield self._close(level, symbol, start, end, opened[symbol])
+            for symbol in sorted({*opened, *self._carried_since} if key in carried else opened):
+                if symbol in opened:
+                    yield self._close(level, symbol, start, end, opened[symbol])
+                else:
+                    yield Closed(level, symbol, start, end, 0, Bar(), True, None, self._carrying(symbol, Bar()))
+        if self._carry_in is not None:
+            self._carry_new(clock)
         self.clock = clock
         self._advances += 1
         oldest = floor_to(max(clock - self._horizon, 0), self._prune_step)
@@ -217,7 +243,10 @@ class CandleEngine:
             insort(starts, start)
         else:
             starts.append(start)
-        return _Trades(-1 if self._refilling else self._advances)
+        trades = _Trades(-1 if self._refilling else self._advances)
+        if self._was_carried(symbol, start, start + self._base):
+            trades.revision = 0
+        return trades
 
     def _bucket(self, level: int, start: int, symbol: str) -> _Bucket:
         starts = self._buckets[level]
@@ -229,7 +258,8 @@ class CandleEngine:
             bucket = symbols[symbol] = _Bucket()
             self._add_parts(level, start, symbol, bucket)
             bucket.known = bool(bucket.parts)
-            if bucket.known and self._levels[level].end(start) <= self.clock:
+            end = self._levels[level].end(start)
+            if (bucket.known and end <= self.clock) or self._was_carried(symbol, start, end):
                 bucket.revision = self._revised.get(symbol, {}).get((level, start), 0)
         return bucket
 
@@ -306,7 +336,10 @@ class CandleEngine:
                 parent.parts[start] = bar
                 parent.has_ratio |= bucket.has_ratio
                 self._reopen(up, parent_start, symbol, parent, late)
-        return Closed(level, symbol, start, end, bucket.revision, bar, bucket.has_ratio, late)
+        if self._carry_in is None or not overlaps(self._carry_in, start, end):
+            return Closed(level, symbol, start, end, bucket.revision, bar, bucket.has_ratio, late)
+        shown = self._carrying(symbol, bar)
+        return Closed(level, symbol, start, end, bucket.revision, bar, True, late, shown)
 
     def _parent_start(self, level: int, up: int, start: int) -> int | None:
         """Where the bucket of level ``up`` begins that holds the one of ``level`` at ``start``."""
@@ -318,9 +351,59 @@ class CandleEngine:
         bucket = parent.bucket(start)
         return bucket[0] if bucket else None
 
+    # --- carried closes --------------------------------------------------------------------------------------------
+
+    def _plan_carried(self, clock: int) -> set[tuple[int, int]]:
+        """Have every candle of a regular session be closed; gives which (end, level) they are."""
+        if self._carry_in is None or not self.clock:
+            return set()
+        planned = set(carried_ends(self._levels, self._carry_in, self.clock, clock))
+        for key in planned:
+            if key not in self._open:
+                self._open[key] = {}
+                heapq.heappush(self._due, key)
+        return planned
+
+    def _carry_new(self, clock: int) -> None:
+        """From now on carry the closes of symbols that were seen for the first time."""
+        if len(self._starts) != len(self._carried_since.keys() & self._starts.keys()):
+            for symbol in self._starts.keys() - self._carried_since.keys():
+                self._carried_since[symbol] = clock
+                self._changed.add(symbol)
+
+    def _was_carried(self, symbol: str, start: int, end: int) -> bool:
+        """Whether the candle was published empty."""
+        if self._carry_in is None or self._refilling:
+            return False
+        since = self._carried_since.get(symbol)
+        return since is not None and since < end <= self.clock and overlaps(self._carry_in, start, end)
+
+    def _carrying(self, symbol: str, bar: Bar) -> Bar:
+        """``bar`` with the last closes that were published, where it has none."""
+        if bar.close is not None and bar.ratio_close is not None:
+            return bar
+        closes = self._closes.get(symbol)
+        if closes is None:
+            closes = self._closes[symbol] = self._last_closes(symbol, self._starts.get(symbol, []))
+        return bar.carrying(closes.price, closes.ratio)
+
+    def _last_closes(self, symbol: str, starts: list[int]) -> _Closes:
+        """The last closes of the buckets at ``starts`` that were published, and of trades before them."""
+        price = ratio = None
+        for start in reversed(starts):
+            trades = self._trades[start][symbol]
+            if trades.flow is None or (price is not None and ratio is not None):
+                continue
+            bar = bar_of(trades.ticks)
+            price = bar.close if price is None else price
+            ratio = bar.ratio_close if ratio is None else ratio
+        gone = self._closes_gone.get(symbol, _Closes(None, None))
+        return _Closes(gone.price if price is None else price, gone.ratio if ratio is None else ratio)
+
     # --- sides -----------------------------------------------------------------------------------------------------
 
     def _base_bar(self, symbol: str, start: int, trades: _Trades, late: int | None) -> Bar:
+        self._closes.pop(symbol, None)
         bar = bar_of(trades.ticks)
         after = take_sides(bar, trades.ticks, self._flow_before(symbol, start))
         trades.bought, trades.sold = bar.bought, bar.sold
@@ -374,6 +457,8 @@ class CandleEngine:
         if self.before_leaving is not None:
             self.before_leaving({*self._ending(oldest), *(s for symbols in leaving.values() for s in symbols)})
         self._keep_longer(leaving, oldest)
+        if self._carry_in is not None:
+            self._keep_closes(leaving, oldest)
         for start in sorted(leaving):
             for symbol, trades in self._trades.pop(start).items():
                 if trades.flow is not None:
@@ -390,6 +475,11 @@ class CandleEngine:
         self.oldest = oldest
         _forget(self._revised, lambda key, _: self._levels[key[0]].end(key[1]) <= oldest)
         _forget(self._cancels, lambda _, cancel: cancel.ts < oldest)
+
+    def _keep_closes(self, leaving: Mapping[int, Iterable[str]], oldest: int) -> None:
+        for symbol in {symbol for symbols in leaving.values() for symbol in symbols}:
+            starts = self._starts[symbol]
+            self._closes_gone[symbol] = self._last_closes(symbol, starts[: bisect_left(starts, oldest)])
 
     def _ending(self, oldest: int) -> Iterator[str]:
         """The symbols of longer buckets that end before ``oldest``."""
@@ -433,6 +523,10 @@ class CandleEngine:
             revised = {(index[r.level], r.start): r.revision for r in state.revised if r.level in index}
             if revised:
                 self._revised[symbol] = revised
+            if state.carried is not None:
+                since, price, ratio = state.carried
+                self._carried_since[symbol] = since
+                self._closes_gone[symbol] = _Closes(price, ratio)
             if state.flow is not None:
                 self._flows[symbol] = Flow(*state.flow)
             if state.cancels:
@@ -472,9 +566,12 @@ class CandleEngine:
         )
         cancels = tuple(self._cancels.get(symbol, {}).values())
         flow = self._flows.get(symbol)
-        if not (buckets or revised or cancels or flow):
+        carried = None
+        if (since := self._carried_since.get(symbol)) is not None:
+            carried = (since, *self._closes_gone.get(symbol, _Closes(None, None)))
+        if not (buckets or revised or cancels or flow or carried):
             return None
-        return SymbolState(tuple(buckets), revised, cancels, flow)
+        return SymbolState(tuple(buckets), revised, cancels, flow, carried=carried)
 
     def _restore_buckets(self, symbol: str, state: SymbolState, index: Mapping[str, int]) -> None:
         for stored in state.buckets:

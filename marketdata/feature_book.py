@@ -56,7 +56,7 @@ class FeatureBook:
     def take(self, closed: Closed) -> Views:
         """The features of ``closed``, which from now on is part of its history."""
         views = self._views.get(closed.level)
-        if not views:
+        if not views or (closed.carried is not None and not closed.bar.trades and not closed.bar.ticks):
             return {}
         if self._settings.actions and not closed.revision:
             self._act(closed.symbol, closed.start)

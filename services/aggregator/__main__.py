@@ -36,7 +36,7 @@ def _stage(settings: AggregatorSettings, market: str) -> Stage:
     wanted = FeatureSettings(settings.feature_intervals, settings.hours, sessions, actions)
 
     def make(partition: int, emitter: Emitter) -> Processor:
-        engine = CandleEngine(tree, horizon)
+        engine = CandleEngine(tree, horizon, sessions if settings.gap_policy == "carry" else None)
         book = FeatureBook(engine, tree, wanted)
         publisher = Publisher(market, topics, tree, partition, emitter, book, sessions, settings.hours)
         if market == "stocks":

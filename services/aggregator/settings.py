@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -18,6 +19,7 @@ class AggregatorSettings(ServiceSettings):
     markets: CommaList = ("stocks", "crypto")
     intervals: CommaList = DEFAULT_INTERVALS
     hours: CommaList = (ALL, REGULAR)
+    gap_policy: Literal["none", "carry"] = "none"
     feature_intervals: CommaList = ("15s", "1m")
     revision_horizon_s: int = Field(900, gt=0, description="how late a trade may come and still count")
     corporate_actions: Path | None = Field(None, description="CSV file of splits and changes of symbol")
