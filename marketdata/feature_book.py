@@ -56,8 +56,8 @@ class FeatureBook:
     def take(self, closed: Closed) -> Views:
         """The features of ``closed``, which from now on is part of its history."""
         views = self._views.get(closed.level)
-        if not views or (closed.carried is not None and not closed.bar.trades and not closed.bar.ticks):
-            return {}
+        if not views or not (closed.revision or closed.bar.trades or closed.bar.ticks):
+            return {}  # an empty candle that only carries the last close has no part in any history
         if self._settings.actions and not closed.revision:
             self._act(closed.symbol, closed.start)
         return self._track(closed.level, closed.symbol, closed.start).close(

@@ -87,7 +87,8 @@ class Producer:
 class Service:
     """Dies and comes back as the real one does."""
 
-    def __init__(self, log: list[Record]) -> None:
+    def __init__(self, log: list[Record], *, carry: bool) -> None:
+        self.carry = carry
         self.log = [encode(record) for record in log]
         self.producer = Producer()
         self.states: dict[str, bytes] = {}
@@ -99,7 +100,7 @@ class Service:
         producer: Any = self.producer
         self.emitter = Emitter(producer, 0, OUTPUTS)
         self.emitter.begin(Ticket(0, 0, lambda: None))
-        engine = CandleEngine(LEVELS, HORIZON)
+        engine = CandleEngine(LEVELS, HORIZON, SESSIONS if self.carry else None)
         book = FeatureBook(engine, LEVELS, FEATURES)
         publisher = Publisher("stocks", TOPICS, LEVELS, 0, self.emitter, book, SESSIONS, ("all", "regular"))
         self.processor = StocksProcessor(TOPICS.ratios, 0, engine, book, publisher)
@@ -132,9 +133,11 @@ class Service:
         return self.snapshot.position if self.snapshot is not None else 0
 
 
-def play(log: list[Record], snapshots: float = 0, deaths: float = 0, seed: int = 0) -> dict[str, list[bytes]]:
+def play(
+    log: list[Record], snapshots: float = 0, deaths: float = 0, seed: int = 0, *, carry: bool = False
+) -> dict[str, list[bytes]]:
     """What stands there in the end; chances that a snapshot follows a clock, and that a kill precedes a record."""
-    rng, service, offset = random.Random(seed), Service(log), 0
+    rng, service, offset = random.Random(seed), Service(log, carry=carry), 0
     while offset < len(log):
         if rng.random() < deaths:
             offset = service.die(rng)
@@ -147,14 +150,14 @@ def play(log: list[Record], snapshots: float = 0, deaths: float = 0, seed: int =
     return service.producer.written
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_one_that_was_killed_writes_what_one_never_stopped_does(seed: int) -> None:
+@pytest.mark.parametrize(("seed", "carry"), [(0, False), (1, False), (2, True), (3, True)])
+def test_one_that_was_killed_writes_what_one_never_stopped_does(seed: int, *, carry: bool) -> None:
     log = log_of(seed, 2_500)
-    whole = play(log)
+    whole = play(log, carry=carry)
     candles = [_candle(value) for value in whole[TOPICS.candles("stocks", "15s")]]
     assert {c.hours for c in candles} == {"all", "regular"}
     assert any(c.revision and c.features and c.features.sma_20 for c in candles)
     for n in range(3):
-        again = play(log, 0.1, 0.01, n)
+        again = play(log, 0.1, 0.01, n, carry=carry)
         for topic in OUTPUTS:
             assert again[topic] == whole[topic], topic
