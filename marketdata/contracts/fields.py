@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from marketdata.features.table import FEATURES
+
 _TIME: Final = "in µs since the epoch, UTC"
 _SRC: Final = (
     "[partition, offset, n]: the source record it was derived from, and which of that record's outputs here it is."
@@ -83,4 +85,4 @@ FIELDS: Final[dict[str, str]] = {
     "topic": "The topic it stood on, where it came from one.",
     "partition": "The partition it stood on, where it came from one.",
     "offset": "The offset it stood at, where it came from one.",
-}
+} | {name: f"{feature.formula}; docs/features.md" for feature in FEATURES for name in feature.names}

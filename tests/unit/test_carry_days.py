@@ -1,4 +1,4 @@
-"""GAP_POLICY=carry around changes of the clocks, a half day and a holiday: a row for each 500 ms of the session."""
+"""GAP_POLICY=carry around changes of the clocks, on a half day and a holiday: a row for each 500 ms of it."""
 
 from __future__ import annotations
 
