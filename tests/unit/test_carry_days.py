@@ -78,6 +78,9 @@ def test_an_empty_candle_shows_the_last_close_and_no_trade(day: str) -> None:
     trades = day_of_trades(day)
     times = DAYS[day]
     assert times
+    held: dict[tuple[str, int], list[Tick]] = defaultdict(list)
+    for symbol, one in trades:
+        held[symbol, one.ts - one.ts % 500_000].append(one)
     last, seen = {BUSY: (0.0, 0.0), QUIET: (0.0, 0.0)}, 0
     for closed in closed_on(day, trades):
         if LEVELS[closed.level].name != "500ms":
@@ -87,7 +90,7 @@ def test_an_empty_candle_shows_the_last_close_and_no_trade(day: str) -> None:
             seen += 1
             if one.high_low and one.ratio is not None:
                 last[symbol] = (one.price, one.ratio)
-        inside = [one for s, one in trades if s == closed.symbol and closed.start <= one.ts < closed.end]
+        inside = held[closed.symbol, closed.start]
         price, ratio = closed.shown.price_block(), closed.shown.ratio_block(closed.end)
         if not us(day, times.opens) <= closed.start < us(day, times.closes):
             continue
