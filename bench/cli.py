@@ -14,6 +14,7 @@ from confluent_kafka import KafkaException
 from psycopg import OperationalError
 
 from bench import machine
+from bench.candles import measure_candles
 from bench.context import PARTITIONS, SYMBOLS, Bench, BenchError, Choices, say, servers_of, temporary_directory
 from bench.endtoend import measure_end_to_end
 from bench.kafka import Broker
@@ -90,6 +91,21 @@ def memory(
 ) -> None:
     """Resident size of each service at minute 2 and at the end (JSON)."""
     _print_measured(lambda where: measure_memory(where, rate, minutes, horizon))
+
+
+@app.command()
+def candles(
+    symbols: Annotated[int, typer.Option(min=1)] = 10_000,
+    rate: Annotated[int, typer.Option(min=20, help="trades a second of log time")] = 500,
+    minutes: Annotated[int, typer.Option(min=1, help="of log time; 16 fill the revision horizon")] = 16,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of lines")] = False,
+) -> None:
+    """Cost of all intervals and features in one process: µs a trade and a candle, KiB a symbol."""
+    load = machine.load_before()
+    found = measure_candles(symbols, rate, minutes) | {"void": machine.load_reasons(load)}
+    print(
+        json.dumps(found, indent=2) if as_json else "\n".join(f"{name:<32} {value}" for name, value in found.items())
+    )
 
 
 def _print_measured(measure: Callable[[Bench], Any]) -> None:
