@@ -70,13 +70,22 @@ class Rebuild:
     """Reads only the partition of its symbol."""
 
     def __init__(
-        self, bootstrap: str, topics: Topics, symbol: str, day: date, *, intervals: tuple[str, ...], horizon_s: int
+        self,
+        bootstrap: str,
+        topics: Topics,
+        symbol: str,
+        day: date,
+        *,
+        intervals: tuple[str, ...],
+        horizon_s: int,
+        carry: bool = False,
     ) -> None:
         self._bootstrap = bootstrap
         self._topics = topics
         self._symbol = symbol
         self._day = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * SECOND_US
         self._horizon_us = horizon_s * SECOND_US
+        self._carry = carry
         self.market = "crypto" if "-" in symbol else "stocks"
         self._sessions = new_york_hours() if self.market == "stocks" else None
         self.levels = levels(intervals_of(self.market, intervals), self._sessions)
@@ -96,7 +105,7 @@ class Rebuild:
                 f"{_shown(self._day)[:10]} is not yet past the revision horizon (candles are settled up to "
                 f"{_shown(settled)} UTC): the aggregator itself still revises it"
             )
-        day = DayRebuild(self._symbol, self._day, self.levels, self._sessions)
+        day = DayRebuild(self._symbol, self._day, self.levels, self._sessions, carry=self._carry)
         self._read_day(day, say)
         newest = self._published(say)
         found = Rebuilt(self._symbol, self._partition, settled)
@@ -129,8 +138,8 @@ class Rebuild:
             timestamp_out=now,
             latency_ms=(now - closed.end) / 1_000,
             revision=change.revision,
-            price=closed.bar.price_block(),
-            ratio=closed.bar.ratio_block(closed.end) if closed.has_ratio else None,
+            price=closed.shown.price_block(),
+            ratio=closed.shown.ratio_block(closed.end) if closed.has_ratio else None,
             features=old.features if old else None,  # what was known when the candle was first published
             ratio_features=old.ratio_features if old else None,
             src=src,
@@ -232,7 +241,7 @@ def describe(change: Change) -> str:
     """One changed candle, old against new, in one line."""
     closed, old = change.closed, change.old
     interval, hours, _ = change.key
-    new, before = closed.bar.price_block(), old.price if old else None
+    new, before = closed.shown.price_block(), old.price if old else None
     parts = [
         f"{name} {getattr(before, name, None)} -> {getattr(new, name)}"
         for name in ("open", "high", "low", "close", "vwap", "volume", "tick_count", "trade_count")

@@ -91,7 +91,7 @@ def rebuild(
     with stack_errors(), kafka_of(data_dir.absolute()) as bootstrap:
         try:
             job = Rebuild(bootstrap, Topics(namespace), symbol, day.date(), intervals=settings.intervals,
-                          horizon_s=settings.revision_horizon_s)  # fmt: skip
+                          horizon_s=settings.revision_horizon_s, carry=settings.gap_policy == "carry")  # fmt: skip
             found = job.run(say)
             for change in found.changes:
                 print(describe(change))

@@ -79,14 +79,13 @@ class Bar:
         self.ratio_time_sum = 0  # each ratio times the µs until the next, in RATIO_UNIT
 
     def carrying(self, close: float | None, ratio_close: float | None) -> Bar:
-        """A copy that shows the last closes where it has none itself."""
+        """A copy that shows the last closes where no trade formed a price, a ratio."""
         copy = Bar()
         for name in Bar.__slots__:
             setattr(copy, name, getattr(self, name))
-        if copy.close is None:
-            copy.open = copy.close = close
-            copy.high, copy.low = (close, close) if copy.high is None else (copy.high, copy.low)
-        if copy.ratio_close is None:
+        if not copy.ticks:
+            copy.open = copy.high = copy.low = copy.close = close
+        if not copy.ratio_ticks:
             copy.ratio_open = copy.ratio_high = copy.ratio_low = copy.ratio_close = ratio_close
         return copy
 

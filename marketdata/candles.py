@@ -112,7 +112,7 @@ class CandleEngine:
         self._carry_in = carry_in
         self._carried_since: dict[str, int] = {}
         self._closes_gone: dict[str, _Closes] = {}  # the last ones of trades that are gone
-        self._closes: dict[str, _Closes] = {}  # the last ones that were published, where they are known
+        self._closes: dict[str, tuple[int, _Closes]] = {}  # the last ones up to a bucket, as they were asked for
         self._horizon = horizon_us
         self._base = levels[0].length
         self._prune_step = self._base * -(-_PRUNE_EVERY_US // self._base)
@@ -199,7 +199,9 @@ class CandleEngine:
                 if symbol in opened:
                     yield self._close(level, symbol, start, end, opened[symbol])
                 else:
-                    yield Closed(level, symbol, start, end, 0, Bar(), True, None, self._carrying(symbol, Bar()))
+                    yield Closed(
+                        level, symbol, start, end, 0, Bar(), True, None, self._carrying(symbol, start, Bar())
+                    )
         if self._carry_in is not None:
             self._carry_new(clock)
         self.clock = clock
@@ -338,7 +340,7 @@ class CandleEngine:
                 self._reopen(up, parent_start, symbol, parent, late)
         if self._carry_in is None or not overlaps(self._carry_in, start, end):
             return Closed(level, symbol, start, end, bucket.revision, bar, bucket.has_ratio, late)
-        shown = self._carrying(symbol, bar)
+        shown = self._carrying(symbol, start, bar)
         return Closed(level, symbol, start, end, bucket.revision, bar, True, late, shown)
 
     def _parent_start(self, level: int, up: int, start: int) -> int | None:
@@ -378,13 +380,17 @@ class CandleEngine:
         since = self._carried_since.get(symbol)
         return since is not None and since < end <= self.clock and overlaps(self._carry_in, start, end)
 
-    def _carrying(self, symbol: str, bar: Bar) -> Bar:
-        """``bar`` with the last closes that were published, where it has none."""
-        if bar.close is not None and bar.ratio_close is not None:
+    def _carrying(self, symbol: str, start: int, bar: Bar) -> Bar:
+        """``bar`` of the candle at ``start``, with the last closes published before it where it has none."""
+        if bar.ticks and bar.ratio_ticks:
             return bar
-        closes = self._closes.get(symbol)
-        if closes is None:
-            closes = self._closes[symbol] = self._last_closes(symbol, self._starts.get(symbol, []))
+        starts = self._starts.get(symbol, [])
+        at = bisect_left(starts, start)
+        last = starts[at - 1] if at else -1
+        known, closes = self._closes.get(symbol, (None, None))
+        if closes is None or known != last:
+            closes = self._last_closes(symbol, starts[:at])
+            self._closes[symbol] = last, closes
         return bar.carrying(closes.price, closes.ratio)
 
     def _last_closes(self, symbol: str, starts: list[int]) -> _Closes:
@@ -480,6 +486,7 @@ class CandleEngine:
         for symbol in {symbol for symbols in leaving.values() for symbol in symbols}:
             starts = self._starts[symbol]
             self._closes_gone[symbol] = self._last_closes(symbol, starts[: bisect_left(starts, oldest)])
+            self._closes.pop(symbol, None)
 
     def _ending(self, oldest: int) -> Iterator[str]:
         """The symbols of longer buckets that end before ``oldest``."""

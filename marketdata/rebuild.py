@@ -15,7 +15,7 @@ from marketdata.candles import CandleEngine, Closed
 from marketdata.hours import hours_of
 from marketdata.intervals import Interval
 from marketdata.join import CORRECTION_RECORDS
-from marketdata.records import Candle, Ratio, Trade
+from marketdata.records import Candle, PriceBlock, Ratio, RatioBlock, Trade
 from marketdata.ticks import tick_of_ratio, tick_of_trade
 from marketdata.units import DAY_US, SECOND_US
 
@@ -35,13 +35,19 @@ class DayRebuild:
     """
 
     def __init__(
-        self, symbol: str, day_start: int, levels: tuple[Interval, ...], sessions: TradingHours | None
+        self,
+        symbol: str,
+        day_start: int,
+        levels: tuple[Interval, ...],
+        sessions: TradingHours | None,
+        *,
+        carry: bool = False,
     ) -> None:
         self._symbol = symbol
         self._sessions = sessions
         self._day = day_start
         self._levels = levels
-        self._engine = CandleEngine(levels, horizon_us=1 << 62)
+        self._engine = CandleEngine(levels, horizon_us=1 << 62, carry_in=sessions if carry else None)
         self._seen: set[_Identity] = set()
         self._unmatched: list[tuple[Tick, str, int]] = []
         self.trades = 0
@@ -106,10 +112,27 @@ def changed(
         if old is None:
             if closed.bar.ticks or closed.bar.trades:
                 yield key, closed, None
-        elif (old.price, old.ratio) != blocks(closed):
+        elif not _same(old, *blocks(closed)):
             yield key, closed, old
 
 
-def blocks(closed: Closed) -> tuple[object, object]:
+def _same(old: Candle, price: PriceBlock, ratio: RatioBlock | None) -> bool:
+    """Whether the blocks are what was published; a last close that was carried counts for no difference."""
+    return _same_price(old.price, price) and _same_ratio(old.ratio, ratio)
+
+
+def _same_price(old: PriceBlock, new: PriceBlock) -> bool:
+    if old.tick_count or new.tick_count:
+        return old == new
+    return (old.volume, old.trade_count) == (new.volume, new.trade_count)
+
+
+def _same_ratio(old: RatioBlock | None, new: RatioBlock | None) -> bool:
+    if (old is not None and old.tick_count) or (new is not None and new.tick_count):
+        return old == new
+    return True
+
+
+def blocks(closed: Closed) -> tuple[PriceBlock, RatioBlock | None]:
     """The price and the ratio block as they are published."""
-    return closed.bar.price_block(), closed.bar.ratio_block(closed.end) if closed.has_ratio else None
+    return closed.shown.price_block(), closed.shown.ratio_block(closed.end) if closed.has_ratio else None

@@ -21,9 +21,13 @@ SIDES: Final = ("unknown", "tick", "quote", "feed")
 # In the price's unit, or that for one share: their rounding is measured against the price.
 # Volumes have only a relative bound.
 PRICED: Final = ("sma", "ema", "wma", "vwma", "session_vwap", "rolling_vwap", "roll_spread", "bollinger_upper",
-                 "bollinger_lower", "macd", "atr", "kyle")  # fmt: skip
+                 "bollinger_lower", "macd", "atr")  # fmt: skip
 UNITLESS: Final = ("momentum", "volatility", "log_return", "parkinson", "garman", "corwin", "rsi",
                    "session_vwap_deviation", "rolling_vwap_deviation")  # fmt: skip
+
+
+KYLE_SLACK: Final = "_kyle_slack"
+"""Not a feature: how far kyle_lambda_20 may lie from the expected value."""
 
 
 def slack(name: str, want: Features, price: float) -> float:
@@ -39,6 +43,10 @@ def slack(name: str, want: Features, price: float) -> float:
         assert isinstance(upper, float)
         assert isinstance(lower, float)
         return max(1e-9 * abs(expected), 1e-12 * abs(price) / max(upper - lower, 1e-12 * abs(price)))
+    if name == "kyle_lambda_20":
+        rest = want[KYLE_SLACK]
+        assert isinstance(rest, float)
+        return max(1e-9 * abs(expected), rest)
     unit = 1.0 if name.startswith(UNITLESS) else abs(price) if name.startswith(PRICED) else 0.0
     return max(1e-9 * abs(expected), 1e-12 * unit)
 
@@ -207,6 +215,13 @@ def kyle_lambda(c: Column, signed: Column) -> Column:
     return late(nulls_where(same, slope), len(c))
 
 
+def kyle_slack(c: Column, signed: Column) -> Column:
+    """What 1e-12 of the greatest change in the window makes in the slope: changes that cancel leave such a rest."""
+    x, y = windows(signed[1:], 20), windows(np.diff(c), 20)
+    greatest = np.abs(y).max(axis=1) if len(y) else np.empty(0)
+    return late(1e-12 * greatest * np.abs(centred(x)).sum(axis=1) / (centred(x) ** 2).sum(axis=1), len(c))
+
+
 def amihud(c: Column, w: Column) -> Column:
     """Mean absolute log return for one unit of money traded, over those of 20 candles that traded."""
     r, w = windows(np.abs(np.log(c[1:] / c[:-1])), 20), windows(w[1:], 20)
@@ -257,6 +272,7 @@ def price_features(bars: Sequence[Any], length_us: int) -> list[Features]:
             **vwaps(c, w, z, session),
             **flow(bars, length_us),
             "kyle_lambda_20": kyle_lambda(c, column(bars, "buy") - column(bars, "sell")),
+            KYLE_SLACK: kyle_slack(c, column(bars, "buy") - column(bars, "sell")),
             "amihud_20": amihud(c, w),
         }
     rows = as_rows(columns, len(bars))
