@@ -104,7 +104,7 @@ class CandleEngine:
     Kept are the trades of the horizon, and of the longer buckets only those that are not over, or that began before
     ``oldest``: trades with an event time before that are gone. Any other is made from the trades when it is needed.
     With ``carry_in``, the exchange's calendar, candles without trades are closed too, in its regular sessions.
-    ``before_leaving`` is told of the symbols of which trades are about to go.
+    While it is ``refilling`` trades are read again. ``before_leaving`` is told whose trades are about to go.
     """
 
     def __init__(self, levels: tuple[Interval, ...], horizon_us: int, carry_in: TradingHours | None = None) -> None:
@@ -126,7 +126,7 @@ class CandleEngine:
         self._cancels: dict[str, dict[int, CancelState]] = {}
         self._flows: dict[str, Flow] = {}  # after the trades that are gone
         self._changed: set[str] = set()
-        self._refilling = False
+        self.refilling = False
         self._advances = 0
         self.before_leaving: Callable[[set[str]], None] | None = None
         self.clock = 0
@@ -172,12 +172,12 @@ class CandleEngine:
         The original is named by exchange, TRF and id, else it is the nearest earlier one of that exchange, price
         and size. ``offset`` is the record's place in the log.
         """
-        found = self._recall(symbol, offset) if self._refilling else self._find(symbol, record, id_key(trade_id))
+        found = self._recall(symbol, offset) if self.refilling else self._find(symbol, record, id_key(trade_id))
         if found is None:
             return False
         start, trades, tick = found
         trades.ticks.remove(tick)
-        if not self._refilling:
+        if not self.refilling:
             self._cancels.setdefault(symbol, {})[offset] = pack_cancel(offset, tick[:5])
             self._changed.add(symbol)
         self._reopen(0, start, symbol, trades, received_ts)
@@ -185,9 +185,6 @@ class CandleEngine:
 
     def advance(self, clock: int) -> Iterator[Closed]:
         """Move the clock and yield every candle it closes, by (end, interval, symbol)."""
-        if self._refilling:
-            self.clock = clock
-            return
         carried = self._plan_carried(clock) if self._carry_in is not None else set()
         due = self._due
         while due and due[0][0] <= clock:
@@ -209,6 +206,10 @@ class CandleEngine:
         oldest = floor_to(max(clock - self._horizon, 0), self._prune_step)
         if oldest > self.oldest:
             self._prune(oldest)
+
+    def skip(self, clock: int) -> None:
+        """Move the clock while trades are read again: what it closes was published."""
+        self.clock = clock
 
     def complete(self, before: int, clock: int) -> Iterator[tuple[str, int]]:
         """(interval, end) of each interval that became complete as the clock went from ``before`` to ``clock``."""
@@ -245,7 +246,7 @@ class CandleEngine:
             insort(starts, start)
         else:
             starts.append(start)
-        trades = _Trades(-1 if self._refilling else self._advances)
+        trades = _Trades(-1 if self.refilling else self._advances)
         if self._was_carried(symbol, start, start + self._base):
             trades.revision = 0
         return trades
@@ -307,7 +308,7 @@ class CandleEngine:
         self, level: int, start: int, symbol: str, bucket: _Trades | _Bucket, received_ts: int | None
     ) -> None:
         """Have the next clock that passes the bucket's end publish it."""
-        if self._refilling:
+        if self.refilling:
             return
         key = (self._levels[level].end(start), level)
         if received_ts is not None and key[0] <= self.clock:
@@ -375,7 +376,7 @@ class CandleEngine:
 
     def _was_carried(self, symbol: str, start: int, end: int) -> bool:
         """Whether the candle was published empty."""
-        if self._carry_in is None or self._refilling:
+        if self._carry_in is None or self.refilling:
             return False
         since = self._carried_since.get(symbol)
         return since is not None and since < end <= self.clock and overlaps(self._carry_in, start, end)
@@ -523,7 +524,7 @@ class CandleEngine:
     def restore(self, mark: EngineMark, states: Mapping[str, SymbolState]) -> None:
         """Begin where re-reading begins; until :meth:`restored` nothing is closed."""
         self.clock, self.oldest = mark
-        self._refilling = True
+        self.refilling = True
         index = {level.key: i for i, level in enumerate(self._levels)}
         for symbol, state in states.items():
             self._restore_buckets(symbol, state, index)
@@ -541,7 +542,7 @@ class CandleEngine:
 
     def restored(self) -> None:
         """The trades are read again, up to the clock record after which the states were captured."""
-        self._refilling = False
+        self.refilling = False
         for start in sorted(self._trades):
             symbols = self._trades[start]
             closed = start + self._base <= self.clock

@@ -31,7 +31,7 @@ class ServiceSettings(BaseSettings):
     partitions: int = Field(6, ge=1, le=4096, description="partitions of every topic keyed by symbol")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["auto", "json", "console"] = "auto"
-    session_timeout_s: float = Field(8.0, ge=6.0, description="after it a silent worker loses its partitions")
+    session_timeout_s: float = Field(6.0, ge=6.0, description="after it a silent worker loses its partitions")
     stall_timeout_s: float = Field(60.0, ge=5, description="a position that stands still this long ends the process")
     snapshot_every_s: float = Field(5.0, ge=0, description="how often state is stored; 0 = never, all is read again")
     dead_letter_share: float = Field(0.5, gt=0, le=1, description="unreadable among the last 1,000 records at most")

@@ -86,8 +86,11 @@ class CandleProcessor:
         self._book.restored()
 
     def _clock(self, clock: int, offset: int, now: int) -> bool:
-        self._publisher.advance(self._engine, offset, clock, now)
-        self._book.warm(WARMED_A_CLOCK)
+        if self._engine.refilling:
+            self._engine.skip(clock)
+        else:
+            self._publisher.advance(self._engine, offset, clock, now)
+            self._book.warm(WARMED_A_CLOCK)
         if clock - self._noted >= SECOND_US:
             self._noted = clock
             self._rewind.note(offset + 1, self.reader_mark())

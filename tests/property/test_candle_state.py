@@ -102,7 +102,9 @@ class Reader:
     def take(self, offset: int, record: Record) -> None:
         engine, tick = self.engine, record.tick
         if tick is None:
-            for closed in engine.advance(record.clock):
+            if engine.refilling:
+                engine.skip(record.clock)
+            for closed in engine.advance(record.clock) if not engine.refilling else ():
                 self.out.append((offset, *closed[:5], shown(closed), *closed[6:]))
             self.rewind.note(offset + 1, record.clock)
             return

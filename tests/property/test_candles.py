@@ -187,6 +187,43 @@ def test_a_cancel_leaves_what_the_others_make(found: list[tuple[str, Tick]], dat
     assert sum(v["trade_count"] for (lv, _, _), v in last.items() if lv == 0) <= sum(t.volume for _, t in found)
 
 
+@settings(max_examples=100, deadline=None)
+@given(trades(), st.randoms(use_true_random=False), st.lists(st.integers(0, 3_000), max_size=60))
+def test_late_trades_cancels_and_corrections_in_any_order_end_as_the_corrected_input(
+    found: list[tuple[str, Tick]], random: Any, clocks: list[int]
+) -> None:
+    """A correction is a cancel and another trade; each cancel comes some time after its original."""
+    left = [entry for entry in found if random.random() < 0.7]
+    gone = [entry for entry in found if entry not in left]
+    again = [
+        (s, t._replace(price=t.price + 0.5, id_key=id_key(f"9{t.id_key[1]:06}")))
+        for s, t in gone
+        if random.random() < 0.5
+    ]
+    arrivals: list[tuple[str, Tick, bool]] = [(*entry, False) for entry in found + again]
+    random.shuffle(arrivals)
+    for symbol, tick in gone:
+        at = arrivals.index((symbol, tick, False))
+        arrivals.insert(random.randint(at + 1, len(arrivals)), (symbol, tick, True))
+    engine, out = CandleEngine(LEVELS, 900 * S), {}
+    ends = [T0 + clock * 50_000 for clock in clocks]
+    for i, (symbol, tick, is_cancel) in enumerate(arrivals):
+        if is_cancel:
+            assert engine.cancel(symbol, tick._replace(ts=tick.ts + 1), str(tick.id_key[1]), tick.ts, i)
+        else:
+            assert engine.add(symbol, tick, tick.ts)
+        if i < len(ends) and ends[i] > engine.clock:
+            out |= {(c.level, c.symbol, c.start): published(c.bar, c.end) for c in engine.advance(ends[i])}
+    for clock in (T0 + 180 * S, DAY + 172_800 * S):
+        out |= {(c.level, c.symbol, c.start): published(c.bar, c.end) for c in engine.advance(clock)}
+    for level, interval in enumerate(LEVELS):
+        want = expected(left + again, interval)
+        got = {key[1:]: value for key, value in out.items() if key[0] == level}
+        assert {key: value for key, value in got.items() if value["trade_count"] or value["tick_count"]} == {
+            key: value for key, value in want.items() if value["trade_count"] or value["tick_count"]
+        }
+
+
 def test_past_the_horizon_nothing_is_taken() -> None:
     engine = CandleEngine(LEVELS, 900 * S)
     list(engine.advance(T0 + 901 * S))
