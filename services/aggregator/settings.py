@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from marketdata.hours import ALL, REGULAR
+from marketdata.intervals import EXCHANGE_DAY
 from marketdata.topics import DEFAULT_INTERVALS
 from streaming.settings import CommaList, ServiceSettings
 
@@ -23,3 +24,12 @@ class AggregatorSettings(ServiceSettings):
     feature_intervals: CommaList = ("15s", "1m")
     revision_horizon_s: int = Field(900, gt=0, description="how late a trade may come and still count")
     corporate_actions: Path | None = Field(None, description="CSV file of splits and changes of symbol")
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        if not self.hours or set(self.hours) - {ALL, REGULAR}:
+            raise ValueError(f"HOURS names {list(self.hours)}; it can hold {ALL} and {REGULAR}")
+        wrong = set(self.feature_intervals) - set(self.intervals) | {EXCHANGE_DAY} & set(self.feature_intervals)
+        if wrong and "feature_intervals" in self.model_fields_set:
+            raise ValueError(f"FEATURE_INTERVALS names {sorted(wrong)}; it can hold INTERVALS but for {EXCHANGE_DAY}")
+        return self
