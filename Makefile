@@ -43,8 +43,8 @@ test: setup  ## Run every test of the short ladder, on a real Kafka and a real P
 ifdef ARGS
 	@$(VENV)/bin/python -m pytest $(ARGS)
 else
-	@$(VENV)/bin/python -m pytest tests/chaos
-	@$(VENV)/bin/python -m pytest --ignore tests/chaos -n 2 --dist loadfile
+	@failed=0; $(VENV)/bin/python -m pytest tests/chaos || failed=1; \
+	  $(VENV)/bin/python -m pytest --ignore tests/chaos -n 2 --dist loadfile || failed=1; exit $$failed
 endif
 
 test-fast: setup  ## Run only the tests that need no server
