@@ -170,7 +170,7 @@ def _ratio(n: int) -> Ratio:
 def two_rival_sinks(here: Here) -> list[str]:
     """One sleeps with records in hand, while the other goes on: a stored position may only grow.
 
-    Nobody can see what the sleeper has in hand, so it is put to sleep up to three times.
+    Nobody can see what the sleeper has in hand, so it is put to sleep up to six times.
     """
     query = b"SELECT next_offset FROM rivals.sink_positions WHERE topic LIKE '%ratios' AND partition = 0"
     quick = here.worker("sink", CONSUMER_GROUP="quick", BATCH_MS="20", DATABASE_SCHEMA="rivals")
@@ -188,9 +188,9 @@ def two_rival_sinks(here: Here) -> list[str]:
 
         for worker in (quick, slow):
             worker.wait_for("positions taken up")
-        for n in range(0, 3_000, 1_000):
+        for n in range(0, 6_000, 1_000):
             send(n, n + 500)
-            time.sleep(0.2)  # the slow one reads them too, and waits for the time of its next batch
+            time.sleep(0.4)  # the slow one reads them too, and waits for the time of its next batch
             slow.pause()
             misses = len(slow.events("position miss"))
             send(n + 500, n + 1_000)
