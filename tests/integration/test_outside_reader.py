@@ -164,8 +164,9 @@ def check_ratios(seen: list[Seen], written: Counter[str]) -> None:
 
 
 def check_candles(seen: list[Seen]) -> None:
-    candles = {(c["symbol"], c["timestamp_in"]): c for c in validated(seen)}
-    assert len(candles) == len(seen)
+    every = {(c["symbol"], c["timestamp_in"], c["hours"]): c for c in validated(seen)}
+    assert len(every) == len(seen)
+    candles = {(symbol, start): c for (symbol, start, hours), c in every.items() if hours == "all"}
     trades: dict[tuple[str, int], list[Trade]] = {}
     for t in TRADES:
         trades.setdefault((t.symbol, t.ts - t.ts % WINDOW), []).append(t)

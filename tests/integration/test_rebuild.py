@@ -74,7 +74,7 @@ def newest(kafka: str, namespace: str, symbol: str, interval: str) -> dict[int, 
     for topic in (f"candles.stocks.{interval}", "candles.rebuilt.stocks"):
         for part in read_topic(kafka, namespace + topic):
             for record in part:
-                if record["symbol"] == symbol and record["interval"] == interval:
+                if (record["symbol"], record["interval"], record["hours"]) == (symbol, interval, "all"):
                     held = found.get(record["timestamp_in"])
                     assert held is None or record["revision"] != held["revision"] or topic.endswith(interval)
                     if held is None or record["revision"] > held["revision"]:
