@@ -74,7 +74,7 @@ def log_of(script: list[Step]) -> list[Record]:
             continue
         ts = (now - late) // MS * MS
         fields: dict[str, Any] = {"ts": ts, "received_ts": now, "price": float(price), "size": 1.0, "exchange": 1,
-                                  "id": f"{number}{n}", "epoch": 1}  # fmt: skip
+                                  "id": f"{number:02}{n}", "epoch": 1}  # fmt: skip
         if kind in {"btc", "filled"}:
             log.append(Reference(symbol="BTC-USD", backfilled=kind == "filled", **fields))
         else:
