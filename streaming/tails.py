@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 from typing import Final, NamedTuple
 
 import msgspec
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from marketdata.records import UNREADABLE, Src
 from streaming.admin import await_bounds
 
-LOOK_BACK = 5_000
-"""Records read back from the end. Repeats of a paused writer can stand last, so the greatest src counts."""
+LOOK_BACK = 1_000
+"""Records read back from the end. Repeats of a paused writer can stand last, so the greatest src counts; if more of
+them stand there, what is written again is for the reader's rule to drop. More would make every take-over wait."""
 
 TIMEOUT_S = 30.0
 Place = tuple[str, int]
@@ -104,19 +106,25 @@ def read_ranges(
                 patience = time.monotonic() + TIMEOUT_S
             elif not messages and time.monotonic() > patience:
                 raise TailError(f"the broker did not give {sorted(waiting)} within {TIMEOUT_S:.0f} s")
-            for message in messages:
-                if (error := message.error()) is not None:
-                    raise TailError(f"cannot read the topics: {error}")
-                place, offset = (message.topic() or "", message.partition() or 0), message.offset() or 0
-                if offset < ends[place][1]:
-                    yield Read(place, offset, message.key() or b"", message.value() or b"")
-                if offset + 1 >= ends[place][1] and place in waiting:
+            for place, some in groupby(messages, _place):
+                end = ends[place][1]
+                for message in some:
+                    offset = message.offset() or 0
+                    if offset < end:
+                        yield Read(place, offset, message.key() or b"", message.value() or b"")
+                if offset + 1 >= end and place in waiting:
                     waiting.discard(place)
                     consumer.pause([TopicPartition(*place)])
     except KafkaException as error:
         raise TailError(f"cannot read the topics: {error}") from error
     finally:
         consumer.close()
+
+
+def _place(message: Message) -> Place:
+    if (error := message.error()) is not None:
+        raise TailError(f"cannot read the topics: {error}")
+    return message.topic() or "", message.partition() or 0
 
 
 def _bounds(place: Place, wanted: tuple[int, int], consumer: Consumer, deadline: float) -> tuple[int, int]:
