@@ -47,6 +47,35 @@ class CryptoTrade(msgspec.Struct, tag_field="ev", tag="XT", omit_defaults=True, 
     r: int | None = None
 
 
+class StockQuote(msgspec.Struct, tag_field="ev", tag="Q", omit_defaults=True, gc=False):
+    """The best bid and ask of a stock; `bs` and `as` are shares, a side that nobody quotes is left out."""
+
+    sym: str
+    t: int
+    q: int
+    z: int
+    bx: int | None = None
+    bp: float | None = None
+    bs: int | None = None
+    ax: int | None = None
+    ap: float | None = None
+    as_: int | None = msgspec.field(name="as", default=None)
+    c: int | None = None
+
+
+class CryptoQuote(msgspec.Struct, tag_field="ev", tag="XQ", omit_defaults=True, gc=False):
+    """The best bid and ask of a pair on one exchange; `r` is when the vendor got it, in milliseconds as `t`."""
+
+    pair: str
+    t: int
+    x: int
+    r: int
+    bp: float | None = None
+    bs: float | None = None
+    ap: float | None = None
+    as_: float | None = msgspec.field(name="as", default=None)
+
+
 Trade = StockTrade | CryptoTrade
 
 
@@ -61,7 +90,7 @@ class Event(msgspec.Struct, gc=False):
     send_ms: int
     ev: str
     symbol: str
-    payload: Trade | dict[str, Any]
+    payload: Trade | StockQuote | CryptoQuote | dict[str, Any]
     trade: Trade | None
     correction: int = 0
     about: Trade | None = None

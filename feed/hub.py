@@ -22,21 +22,31 @@ class Hub:
         self._faults = faults
         self._clients: set[Client] = set()
         self._targets: dict[Topic, tuple[Client, ...]] = {}
+        self._channels: frozenset[str] | None = None
         self._encode = msgspec.json.Encoder().encode
         self.slow_consumers = 0
 
     def add(self, client: Client) -> None:
         """Let the client receive what it subscribes to."""
         self._clients.add(client)
+        self.subscriptions_changed()
 
     def remove(self, client: Client) -> None:
         """Forget a client; harmless if it is unknown."""
         self._clients.discard(client)
-        self._targets.clear()
+        self.subscriptions_changed()
 
     def subscriptions_changed(self) -> None:
         """Drop the look-up of who gets what; it is built again as events come."""
         self._targets.clear()
+        self._channels = None
+
+    def has(self, channel: str) -> bool:
+        """Whether any client subscribed to anything of a channel."""
+        if self._channels is None:
+            items = (item for client in self._clients for item in client.subscriptions.items)
+            self._channels = frozenset(item.partition(".")[0] for item in items)
+        return channel in self._channels
 
     @property
     def clients(self) -> tuple[Client, ...]:

@@ -28,6 +28,7 @@ from feed.ledger import Ledger
 from feed.model import MarketModel
 from feed.player import Player
 from feed.pump import Market, Pump, wall_ms
+from feed.quotes import Quoted
 from feed.rest import Rest, api_key_of
 from feed.session import Sessions
 from feed.settings import FeedSettings
@@ -123,7 +124,7 @@ class FeedServer:
         self._http_task = asyncio.create_task(self._http.serve(sockets=[listener]))
         await self._http.ready.wait()
         # Only now, so that a market's first event is due when clients can already connect.
-        self._pump = Pump(self._market or _market(self._settings), self.hub, self.history, self.ledger)
+        self._pump = Pump(self._market or _market(self._settings, self.hub), self.hub, self.history, self.ledger)
         self._pump_task = asyncio.create_task(self._pump.run(self._settings.tick_ms))
         if self._trouble is not None and self._script:
             self._script_task = asyncio.create_task(play_scenario(self._script, self._trouble))
@@ -198,8 +199,9 @@ def _check_path(connection: ServerConnection, request: Request) -> Response | No
     return connection.respond(HTTPStatus.NOT_FOUND, f"paths are {', '.join('/' + name for name in CHANNELS)}\n")
 
 
-def _market(settings: FeedSettings) -> Market:
+def _market(settings: FeedSettings, hub: Hub) -> Market:
     if settings.play:
         return Player(list(settings.play), wall_ms(), settings.speed)
     model = MarketModel(list(settings.symbols), settings.seed, settings.rate, wall_ms(), burst=settings.burst)
-    return Corrected(model, settings.corrections, settings.seed) if settings.corrections else model
+    corrected = Corrected(model, settings.corrections, settings.seed) if settings.corrections else model
+    return Quoted(corrected, hub.has)
