@@ -130,6 +130,12 @@ def bar_of(ticks: list[Tick]) -> Bar:
     """The bar of the ticks of one base bucket, without sides; sorts ``ticks`` in place."""
     ticks.sort()
     bar = Bar()
+    add_ticks(bar, ticks)
+    return bar
+
+
+def add_ticks(bar: Bar, ticks: list[Tick]) -> None:
+    """Add sorted ticks, none of which comes before one that ``bar`` holds."""
     for tick in ticks:
         size = round(tick.size * UNIT)
         if tick.volume:
@@ -139,7 +145,6 @@ def bar_of(ticks: list[Tick]) -> Bar:
             _add_price(bar, tick, size)
             if tick.ratio is not None:
                 _add_ratio(bar, tick.ts, tick.ratio)
-    return bar
 
 
 def take_sides(bar: Bar, ticks: list[Tick], before: Flow) -> Flow:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
 from marketdata.bar import Bar, Flow, Tick, bar_of, roll_up, take_sides
+from marketdata.buckets import Bucket, Trades
 from marketdata.calendar import TradingHours
 from marketdata.candle_state import (
     BucketState,
@@ -63,41 +64,6 @@ class _Closes(NamedTuple):
     ratio: float | None
 
 
-class _Trades:
-    """The trades of one base bucket. ``born`` counts the advances of the clock before the first of them came.
-
-    ``bought``, ``sold`` and ``flow``, what the tick rule knew after them, are of the bar that was published last.
-    """
-
-    __slots__ = ("born", "bought", "flow", "has_ratio", "late_received_ts", "revision", "sold", "ticks")
-
-    def __init__(self, born: int) -> None:
-        self.born = born
-        self.ticks: list[Tick] = []
-        self.revision = -1
-        self.has_ratio = False
-        self.late_received_ts: int | None = None
-        self.flow: Flow | None = None
-        self.bought = 0
-        self.sold = 0
-
-
-class _Bucket:
-    """A longer span of one symbol: the bars of its parts, by their start.
-
-    ``known``: it held something when it was made, so it was published if its time is over.
-    """
-
-    __slots__ = ("has_ratio", "known", "late_received_ts", "parts", "revision")
-
-    def __init__(self) -> None:
-        self.parts: dict[int, Bar] = {}
-        self.revision = -1
-        self.has_ratio = False
-        self.known = False
-        self.late_received_ts: int | None = None
-
-
 class CandleEngine:
     """The buckets of one partition. ``levels`` from marketdata.intervals; ``horizon_us`` the revision horizon.
 
@@ -117,10 +83,10 @@ class CandleEngine:
         self._base = levels[0].length
         self._prune_step = self._base * -(-_PRUNE_EVERY_US // self._base)
         self._children = {up: below for below, level in enumerate(levels) for up in level.parents}
-        self._trades: dict[int, dict[str, _Trades]] = {}
+        self._trades: dict[int, dict[str, Trades]] = {}
         self._starts: dict[str, list[int]] = {}  # of each symbol's base buckets, ascending
-        self._buckets: list[dict[int, dict[str, _Bucket]]] = [{} for _ in levels]  # none at the base
-        self._open: dict[tuple[int, int], dict[str, _Trades | _Bucket]] = {}
+        self._buckets: list[dict[int, dict[str, Bucket]]] = [{} for _ in levels]  # none at the base
+        self._open: dict[tuple[int, int], dict[str, Trades | Bucket]] = {}
         self._due: list[tuple[int, int]] = []
         self._revised: dict[str, dict[tuple[int, int], int]] = {}
         self._cancels: dict[str, dict[int, CancelState]] = {}
@@ -161,6 +127,7 @@ class CandleEngine:
         for i, old in enumerate(trades.ticks if trades else ()):
             if trades is not None and old[:5] == tick[:5]:
                 trades.ticks[i] = tick
+                trades.recount()
                 trades.has_ratio |= tick.ratio is not None
                 self._reopen(0, start, symbol, trades, received_ts)
                 return True
@@ -177,6 +144,7 @@ class CandleEngine:
             return False
         start, trades, tick = found
         trades.ticks.remove(tick)
+        trades.recount()
         if not self.refilling:
             self._cancels.setdefault(symbol, {})[offset] = pack_cancel(offset, tick[:5])
             self._changed.add(symbol)
@@ -239,26 +207,26 @@ class CandleEngine:
 
     # --- buckets ---------------------------------------------------------------------------------------------------
 
-    def _begin(self, symbol: str, start: int) -> _Trades:
+    def _begin(self, symbol: str, start: int) -> Trades:
         """A new base bucket; one that is read again was there before all that comes."""
         starts = self._starts.setdefault(symbol, [])
         if starts and start < starts[-1]:
             insort(starts, start)
         else:
             starts.append(start)
-        trades = _Trades(-1 if self.refilling else self._advances)
+        trades = Trades(-1 if self.refilling else self._advances)
         if self._was_carried(symbol, start, start + self._base):
             trades.revision = 0
         return trades
 
-    def _bucket(self, level: int, start: int, symbol: str) -> _Bucket:
+    def _bucket(self, level: int, start: int, symbol: str) -> Bucket:
         starts = self._buckets[level]
         symbols = starts.get(start)
         if symbols is None:
             symbols = starts[start] = {}
         bucket = symbols.get(symbol)
         if bucket is None:
-            bucket = symbols[symbol] = _Bucket()
+            bucket = symbols[symbol] = Bucket()
             self._add_parts(level, start, symbol, bucket)
             bucket.known = bool(bucket.parts)
             end = self._levels[level].end(start)
@@ -266,7 +234,7 @@ class CandleEngine:
                 bucket.revision = self._revised.get(symbol, {}).get((level, start), 0)
         return bucket
 
-    def _add_parts(self, level: int, start: int, symbol: str, bucket: _Bucket) -> None:
+    def _add_parts(self, level: int, start: int, symbol: str, bucket: Bucket) -> None:
         """The parts that were over at the last clock, from trades, or from the part that began before them."""
         child = self._children[level]
         step = self._levels[child].length
@@ -287,7 +255,7 @@ class CandleEngine:
             return _bar_of_all(held) if held else None
         bucket = self._buckets[level].get(start, {}).get(symbol)
         if bucket is None:
-            self._add_parts(level, start, symbol, bucket := _Bucket())
+            self._add_parts(level, start, symbol, bucket := Bucket())
         return roll_up(bucket.parts[part] for part in sorted(bucket.parts)) if bucket.parts else None
 
     def _parts_with_trades(self, symbol: str, start: int, end: int, step: int) -> list[int]:
@@ -298,15 +266,13 @@ class CandleEngine:
             found.add(start)
         return sorted(found)
 
-    def _held(self, symbol: str, start: int, end: int) -> list[_Trades]:
+    def _held(self, symbol: str, start: int, end: int) -> list[Trades]:
         """The base buckets of a span that were published by the last clock."""
         starts = self._starts.get(symbol, [])
         found = [self._trades[s][symbol] for s in starts[bisect_left(starts, start) : bisect_left(starts, end)]]
         return [trades for trades in found if trades.born < self._advances]
 
-    def _reopen(
-        self, level: int, start: int, symbol: str, bucket: _Trades | _Bucket, received_ts: int | None
-    ) -> None:
+    def _reopen(self, level: int, start: int, symbol: str, bucket: Trades | Bucket, received_ts: int | None) -> None:
         """Have the next clock that passes the bucket's end publish it."""
         if self.refilling:
             return
@@ -319,9 +285,9 @@ class CandleEngine:
             heapq.heappush(self._due, key)
         opened[symbol] = bucket
 
-    def _close(self, level: int, symbol: str, start: int, end: int, bucket: _Trades | _Bucket) -> Closed:
+    def _close(self, level: int, symbol: str, start: int, end: int, bucket: Trades | Bucket) -> Closed:
         late, bucket.late_received_ts = bucket.late_received_ts, None
-        if isinstance(bucket, _Trades):
+        if isinstance(bucket, Trades):
             bar = self._base_bar(symbol, start, bucket, late)
         else:
             bar = roll_up(bucket.parts[part] for part in sorted(bucket.parts))
@@ -401,7 +367,7 @@ class CandleEngine:
             trades = self._trades[start][symbol]
             if trades.flow is None or (price is not None and ratio is not None):
                 continue
-            bar = bar_of(trades.ticks)
+            bar = trades.take_bar()
             price = bar.close if price is None else price
             ratio = bar.ratio_close if ratio is None else ratio
         gone = self._closes_gone.get(symbol, _Closes(None, None))
@@ -409,9 +375,9 @@ class CandleEngine:
 
     # --- sides -----------------------------------------------------------------------------------------------------
 
-    def _base_bar(self, symbol: str, start: int, trades: _Trades, late: int | None) -> Bar:
+    def _base_bar(self, symbol: str, start: int, trades: Trades, late: int | None) -> Bar:
         self._closes.pop(symbol, None)
-        bar = bar_of(trades.ticks)
+        bar = trades.take_bar()
         after = take_sides(bar, trades.ticks, self._flow_before(symbol, start))
         trades.bought, trades.sold = bar.bought, bar.sold
         if after != trades.flow:
@@ -444,8 +410,8 @@ class CandleEngine:
                 return
             trades.flow = flow
 
-    def _find(self, symbol: str, record: Tick, key: IdKey) -> tuple[int, _Trades, Tick] | None:
-        by_value: tuple[int, _Trades, Tick] | None = None
+    def _find(self, symbol: str, record: Tick, key: IdKey) -> tuple[int, Trades, Tick] | None:
+        by_value: tuple[int, Trades, Tick] | None = None
         for start in reversed(self._starts.get(symbol, [])):
             trades = self._trades[start][symbol]
             for tick in sorted(trades.ticks, reverse=True):
@@ -586,7 +552,7 @@ class CandleEngine:
             level = index.get(stored.level)
             if level is None or self._levels[level].end(stored.start) <= self.oldest:
                 continue
-            bucket = self._buckets[level].setdefault(stored.start, {})[symbol] = _Bucket()
+            bucket = self._buckets[level].setdefault(stored.start, {})[symbol] = Bucket()
             bucket.revision, bucket.has_ratio = stored.revision, stored.has_ratio
             bucket.parts = {start: unpack_bar(bar) for start, bar in stored.parts}
             bucket.known = True
@@ -609,7 +575,7 @@ class CandleEngine:
         for symbol in sorted(found):
             self._reopen(level, current, symbol, self._bucket(level, current, symbol), None)
 
-    def _recall(self, symbol: str, offset: int) -> tuple[int, _Trades, Tick] | None:
+    def _recall(self, symbol: str, offset: int) -> tuple[int, Trades, Tick] | None:
         """The trade that the cancel at ``offset`` took out when it was first read."""
         cancel = self._cancels.get(symbol, {}).get(offset)
         if cancel is None:
@@ -622,7 +588,7 @@ class CandleEngine:
         return None
 
 
-def _bar_of_all(held: list[_Trades]) -> Bar:
+def _bar_of_all(held: list[Trades]) -> Bar:
     """The bar of neighbouring base buckets, each split into sides as it was published."""
     bar = bar_of([tick for trades in held for tick in trades.ticks])
     bar.bought = sum(trades.bought for trades in held)

@@ -1,0 +1,70 @@
+"""What candles are made of: the trades of a base bucket, and the parts of a longer one."""
+
+from __future__ import annotations
+
+from marketdata.bar import Bar, Flow, Tick, add_ticks
+
+
+class Trades:
+    """The trades of one base bucket. ``born`` counts the advances of the clock before the first of them came.
+
+    ``bought``, ``sold`` and ``flow``, what the tick rule knew after them, are of the bar that was published last.
+    """
+
+    __slots__ = (
+        "_bar", "_counted", "born", "bought", "flow", "has_ratio", "late_received_ts", "revision", "sold", "ticks",
+    )  # fmt: skip
+
+    def __init__(self, born: int) -> None:
+        self.born = born
+        self.ticks: list[Tick] = []
+        self.revision = -1
+        self.has_ratio = False
+        self.late_received_ts: int | None = None
+        self.flow: Flow | None = None
+        self.bought = 0
+        self.sold = 0
+        self._bar: Bar | None = None
+        self._counted = 0
+
+    def bar(self) -> Bar:
+        """The bar of the trades so far, without sides, the ticks being sorted now: trades that came in order since
+        the last call are added to the bar of then. It stays this bucket's own; see ``take_bar``."""
+        ticks, bar, counted = self.ticks, self._bar, self._counted
+        if bar is None or not _in_order(ticks, counted):
+            ticks.sort()
+            bar, counted = Bar(), 0
+        add_ticks(bar, ticks[counted:] if counted else ticks)
+        self._bar, self._counted = bar, len(ticks)
+        return bar
+
+    def take_bar(self) -> Bar:
+        """The same to keep: it grows no more."""
+        bar = self.bar()
+        self._bar = None
+        return bar
+
+    def recount(self) -> None:
+        """A trade was taken out, or replaced."""
+        self._bar = None
+
+
+class Bucket:
+    """A longer span of one symbol: the bars of its parts, by their start.
+
+    ``known``: it held something when it was made, so it was published if its time is over.
+    """
+
+    __slots__ = ("has_ratio", "known", "late_received_ts", "parts", "revision")
+
+    def __init__(self) -> None:
+        self.parts: dict[int, Bar] = {}
+        self.revision = -1
+        self.has_ratio = False
+        self.known = False
+        self.late_received_ts: int | None = None
+
+
+def _in_order(ticks: list[Tick], counted: int) -> bool:
+    """Whether the ticks from number ``counted`` on, at least 1, go on in the order of those before."""
+    return all(ticks[i - 1] < ticks[i] for i in range(max(counted, 1), len(ticks)))
