@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient
 from market.stack import StackError
 from marketdata.records import UNREADABLE, DeadLetter
 from marketdata.topics import MARKETS, SERVICES, Topics
+from streaming.kafkaclient import client_config
 from streaming.producer import Headers, exact_producer, produce
 from streaming.tails import END, read_ranges
 
@@ -62,7 +63,7 @@ def read_letters(bootstrap: str, topics: Topics, service: str | None = None) -> 
         TailError: the broker did not give all of them.
     """
     names = {topics.dead_letters(name): name for name in SERVICES if service in (None, name)}
-    existing = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2}).list_topics(timeout=15).topics
+    existing = AdminClient(client_config(bootstrap, {"log_level": 2})).list_topics(timeout=15).topics
     places = {(topic, 0): (ALL, END) for topic in names if topic in existing}
     found: dict[tuple[object, ...], Letter] = {}
     for read in read_ranges(bootstrap, places):

@@ -18,6 +18,7 @@ from marketdata.intervals import EXCHANGE_DAY
 from marketdata.records import Candle
 from marketdata.sessions import MarketState, market_state
 from marketdata.topics import MARKETS, Topics
+from streaming.kafkaclient import client_config
 
 HEADER = (
     f"{'time (UTC)':<21} {'symbol':<8} {'int':>5} {'open':>11} {'high':>11} {'low':>11} {'close':>11} "
@@ -45,9 +46,7 @@ class LiveView:
         self._hours: TradingHours | None = None
         threading.Thread(target=self._load_hours, name="calendar", daemon=True).start()
         self.candles = 0
-        self._consumer = Consumer(
-            {"bootstrap.servers": bootstrap, "group.id": "live-view", "enable.auto.commit": False}
-        )
+        self._consumer = Consumer(client_config(bootstrap, {"group.id": "live-view", "enable.auto.commit": False}))
         self._consumer.assign(list(_places(self._consumer, topics, intervals)))
 
     def run(self, until: Callable[[], bool]) -> None:

@@ -25,6 +25,7 @@ from marketdata.rebuild import MARGIN_US, DayRebuild, Key, changed
 from marketdata.records import UNREADABLE, Candle, Clock, Progress, Ratio, Reference, Src, Trade, encode
 from marketdata.topics import Topics
 from marketdata.units import DAY_US, SECOND_US
+from streaming.kafkaclient import client_config
 from streaming.producer import exact_producer, produce
 from streaming.reader import SrcFilter
 from streaming.tails import END, Place, Read, read_back, read_ranges
@@ -146,7 +147,7 @@ class Rebuild:
         )
 
     def _partitions(self) -> int:
-        found = AdminClient({"bootstrap.servers": self._bootstrap}).list_topics(timeout=15).topics
+        found = AdminClient(client_config(self._bootstrap)).list_topics(timeout=15).topics
         if self._input not in found:
             raise StackError(f"there is no topic {self._input}: is NAMESPACE right?")
         return len(found[self._input].partitions)
@@ -217,7 +218,7 @@ class Rebuild:
 
         In a replay's namespace the time of writing tells nothing of the time of the event: all is read.
         """
-        consumer = Consumer({"bootstrap.servers": self._bootstrap, "group.id": "rebuild", "log_level": 2})
+        consumer = Consumer(client_config(self._bootstrap, {"group.id": "rebuild", "log_level": 2}))
         try:
             low, high = consumer.get_watermark_offsets(TopicPartition(*place), timeout=15)
             if self._topics.namespace:

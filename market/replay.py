@@ -14,6 +14,7 @@ from psycopg import sql
 from market.export import export_topics
 from market.stack import Options, Say, Servers, Services, StackError
 from marketdata.topics import DEFAULT_INTERVALS, MARKETS, Topics
+from streaming.kafkaclient import client_config
 from streaming.tails import TailError, read_tails
 
 POLL_S = 1.0
@@ -48,7 +49,7 @@ class Replay:
         self._say = say
         self._stall_timeout = stall_timeout_s
         self._services = Services(options, servers, say)
-        self._admin = AdminClient({"bootstrap.servers": servers.bootstrap})
+        self._admin = AdminClient(client_config(servers.bootstrap))
 
     def run(self) -> float:
         """Play to the end and return the seconds it took.
@@ -133,7 +134,7 @@ class Replay:
 
 def drop_replay(servers: Servers, topics: Topics, schema: str, say: Callable[[str], None]) -> None:
     """Delete a replay's topics and schema."""
-    admin = AdminClient({"bootstrap.servers": servers.bootstrap})
+    admin = AdminClient(client_config(servers.bootstrap))
     names = [name for name in admin.list_topics(timeout=10).topics if name.startswith(topics.namespace)]
     for future in admin.delete_topics(names).values() if names else ():
         future.result()

@@ -5,26 +5,34 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
+import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from marketdata.topics import TopicSpec
+from streaming.kafkaclient import client_config
 
 TIMEOUT_S = 30.0
+BROKERS_CHOICE = -1
+PROBE_S = 2.0
+LONGEST_WAIT_S = 5.0
+log = structlog.stdlib.get_logger()
 
 
 class PartitionMismatchError(RuntimeError):
     """A topic has another number of partitions than configured: its keys would be placed elsewhere."""
 
 
-def ensure_topics(bootstrap: str, specs: Iterable[TopicSpec], *, replication: int = 1) -> None:
+def ensure_topics(bootstrap: str, specs: Iterable[TopicSpec], *, replication: int = BROKERS_CHOICE) -> None:
     """Create what is missing, then check every topic's partition count.
+
+    ``replication`` is the number of copies; the broker's default.replication.factor unless it is named.
 
     Raises:
         PartitionMismatchError: a topic exists with another number of partitions.
         KafkaException: the broker refused or did not answer within 30 s.
     """
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = AdminClient(client_config(bootstrap))
     wanted = {spec.name: spec for spec in specs}
     existing = admin.list_topics(timeout=TIMEOUT_S).topics
     missing = [
@@ -41,7 +49,7 @@ def ensure_topics(bootstrap: str, specs: Iterable[TopicSpec], *, replication: in
 
 def _await_leaders(bootstrap: str, places: list[tuple[str, int]]) -> None:
     """Wait until each new partition can be read: the broker places them after it has answered."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "topics", "log_level": 2})
+    consumer = Consumer(client_config(bootstrap, {"group.id": "topics", "log_level": 2}))
     deadline = time.monotonic() + TIMEOUT_S
     try:
         for place in places:
@@ -71,9 +79,32 @@ def _created(future: object) -> None:
             raise
 
 
+def await_topics(bootstrap: str, wanted: dict[str, int]) -> None:
+    """Wait until Kafka answers and has every topic of ``wanted``, for as long as that takes, and say what is missing.
+
+    Raises:
+        PartitionMismatchError: a topic has another number of partitions.
+    """
+    admin = AdminClient(client_config(bootstrap, {"log_level": 0}))
+    wait = 0.5
+    while missing := _missing(admin, wanted):
+        log.warning("waiting for Kafka", missing=missing, action=f"looking again in {wait:g} s")
+        time.sleep(wait)
+        wait = min(2 * wait, LONGEST_WAIT_S)
+    check_partitions(bootstrap, wanted)
+
+
+def _missing(admin: AdminClient, wanted: Iterable[str]) -> str:
+    try:
+        found = admin.list_topics(timeout=PROBE_S).topics
+    except KafkaException as error:
+        return str(error)
+    return ", ".join(sorted(set(wanted) - set(found)))
+
+
 def check_partitions(bootstrap: str, wanted: dict[str, int]) -> None:
     """Raise PartitionMismatchError unless every topic in ``wanted`` has that many partitions."""
-    existing = AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=TIMEOUT_S).topics
+    existing = AdminClient(client_config(bootstrap)).list_topics(timeout=TIMEOUT_S).topics
     for name, partitions in wanted.items():
         found = len(existing[name].partitions) if name in existing else 0
         if found not in (0, partitions):

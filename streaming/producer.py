@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from streaming.clienterrors import ClientErrors
 from streaming.fatal import die
+from streaming.kafkaclient import client_config
 
 Headers = list[tuple[str, bytes]]
 DeliveryCallback = Callable[[KafkaError | None, Message], None]
@@ -24,24 +25,26 @@ def exact_producer(
     Without ``report_successes`` delivery callbacks come for failures only, which saves their cost.
     """
     return Producer(
-        {
-            "bootstrap.servers": bootstrap,
-            "client.id": name,
-            "enable.idempotence": True,
-            "delivery.report.only.error": not report_successes,
-            "enable.gapless.guarantee": True,
-            "acks": "all",
-            "linger.ms": linger_ms,
-            "batch.num.messages": 10_000,
-            "batch.size": 1_000_000,
-            "queue.buffering.max.messages": 500_000,
-            "queue.buffering.max.kbytes": 262_144,
-            "compression.type": "lz4",
-            "message.max.bytes": 4_000_000,
-            "delivery.timeout.ms": 300_000,  # a broker may be away for minutes: its clients wait
-            "log_level": 2,  # not librdkafka's own lines: many a second while the broker is away
-            "error_cb": ClientErrors("producer"),
-        }
+        client_config(
+            bootstrap,
+            {
+                "client.id": name,
+                "enable.idempotence": True,
+                "delivery.report.only.error": not report_successes,
+                "enable.gapless.guarantee": True,
+                "acks": "all",
+                "linger.ms": linger_ms,
+                "batch.num.messages": 10_000,
+                "batch.size": 1_000_000,
+                "queue.buffering.max.messages": 500_000,
+                "queue.buffering.max.kbytes": 262_144,
+                "compression.type": "lz4",
+                "message.max.bytes": 4_000_000,
+                "delivery.timeout.ms": 300_000,  # a broker may be away for minutes: its clients wait
+                "log_level": 2,  # not librdkafka's own lines: many a second while the broker is away
+                "error_cb": ClientErrors("producer"),
+            },
+        )
     )
 
 

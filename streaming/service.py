@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import sys
 import threading
 from typing import Any, NoReturn
@@ -13,7 +14,7 @@ import faust
 import structlog
 import uvloop
 
-from streaming.admin import PartitionMismatchError, check_partitions
+from streaming.admin import PartitionMismatchError, await_topics
 from streaming.fatal import die
 from streaming.logs import configure_logs
 from streaming.ops import Health, OpsServer
@@ -58,8 +59,13 @@ def _leave(worker: StageWorker) -> NoReturn:
 def run_stages(settings: ServiceSettings, service: str, stages: tuple[Stage, ...]) -> None:
     """Run ``stages`` until SIGTERM or SIGINT; returns when what was in hand is delivered."""
     configure_logs(service, settings.log_level, settings.log_format)
+    # Until Faust has its own: to the first process of a container the system's default means nothing.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    health = Health()
+    health.add("progress", lambda: (False, "waiting for Kafka and its topics"))
+    ops = OpsServer(health, settings.metrics_host, settings.metrics_port).start()
     try:
-        check_partitions(settings.kafka_bootstrap_servers, _wanted(settings, stages))
+        await_topics(settings.kafka_bootstrap_servers, _wanted(settings, stages))
     except PartitionMismatchError as error:
         die(str(error), service=service)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -67,9 +73,8 @@ def run_stages(settings: ServiceSettings, service: str, stages: tuple[Stage, ...
     asyncio.set_event_loop(loop)
     worker = StageWorker(settings, service, stages)
     watchdog = Watchdog(worker, settings.kafka_bootstrap_servers, settings.stall_timeout_s)
-    health = Health()
     health.add("progress", watchdog.health)
-    ops = OpsServer(health, settings.metrics_host, settings.metrics_port).start()
+    health.add_life("loop", worker.pulse.check)
     watchdog.start()
     log.info("started", inputs=[s.input for s in stages], metrics_port=ops.port)
     gc.freeze()
@@ -81,5 +86,7 @@ def run_stages(settings: ServiceSettings, service: str, stages: tuple[Stage, ...
 
 
 def _wanted(settings: ServiceSettings, stages: tuple[Stage, ...]) -> dict[str, int]:
-    names = {name for stage in stages for name in (stage.input, *stage.outputs, settings.topics.state(stage.name))}
+    names = {name for stage in stages for name in (stage.input, *stage.outputs)}
+    if settings.snapshot_every_s:
+        names |= {settings.topics.state(stage.name) for stage in stages}
     return dict.fromkeys(names, settings.partitions)

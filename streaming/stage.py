@@ -19,6 +19,8 @@ from streaming import metrics
 from streaming.deadletters import LONGEST_RAW, DeadLetterLimit, MostlyUnreadableError
 from streaming.emitter import Emitter, Ticket
 from streaming.fatal import die
+from streaming.kafkaclient import faust_credentials
+from streaming.ops import Pulse
 from streaming.processor import BEGINNING, Partition, Stage, UnreadableError, Way
 from streaming.producer import exact_producer, produce
 from streaming.runs import Run, transport_for
@@ -38,7 +40,11 @@ class StageWorker:
         self._settings = settings
         self._service = service
         self._stages = {stage.input: stage for stage in stages}
+        self.stage_names = tuple(stage.name for stage in stages)
+        for name in self.stage_names:
+            metrics.of_stage(name)
         self._limit = DeadLetterLimit(settings.dead_letter_share)
+        self.pulse = Pulse()
         self.joined = False  # whether the group has ever assigned us anything, or nothing, to do
         self.partitions: dict[tuple[str, int], Partition] = {}
         self._restored: dict[tuple[str, int], Partition] = {}
@@ -50,6 +56,7 @@ class StageWorker:
         app = faust.App(
             self._settings.group(self._service),
             broker=f"aiokafka://{self._settings.kafka_bootstrap_servers.replace(',', ';')}",
+            broker_credentials=faust_credentials(self._settings),
             autodiscover=False,
             web_enabled=False,
             store="memory://",
@@ -165,6 +172,7 @@ class StageWorker:
         """Have deliveries reported while no run comes; a timer of Faust's warns whenever that takes a moment."""
         while True:
             self.producer.poll(0)
+            self.pulse.beat()
             await asyncio.sleep(DELIVERIES_EVERY_S)
 
     async def _recover(self, assigned: set[tuple[str, int]]) -> dict[tuple[str, int], int]:

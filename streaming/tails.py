@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from marketdata.records import UNREADABLE, Src
 from streaming.admin import await_bounds
+from streaming.kafkaclient import client_config
 
 LOOK_BACK = 1_000
 """Records read back from the end. Repeats of a paused writer can stand last, so the greatest src counts; if more of
@@ -94,7 +95,7 @@ def read_ranges(
     Raises:
         TailError: the broker did not give all of them in time, or what stood first is gone.
     """
-    consumer = Consumer(READER | {"bootstrap.servers": bootstrap})
+    consumer = Consumer(client_config(bootstrap, READER))
     patience = deadline or time.monotonic() + TIMEOUT_S
     try:
         ends = {place: _bounds(place, wanted, consumer, patience) for place, wanted in ranges.items()}

@@ -11,6 +11,7 @@ import structlog
 from confluent_kafka.admin import AdminClient
 
 from streaming import metrics
+from streaming.kafkaclient import client_config
 from streaming.logid import topic_ids
 from streaming.processor import Partition, UnreadableError
 from streaming.settings import ServiceSettings
@@ -39,7 +40,7 @@ def begin_partitions(settings: ServiceSettings, partitions: Sequence[Partition])
     states = {(settings.topics.state(p.stage.name), p.number): p for p in partitions}
     stored = {name for name, _ in states} if settings.snapshot_every_s else set()
     ids = topic_ids(
-        AdminClient({"bootstrap.servers": bootstrap, "log_level": 2}), stored | {p.stage.input for p in partitions}
+        AdminClient(client_config(bootstrap, {"log_level": 2})), stored | {p.stage.input for p in partitions}
     )
     for partition in partitions:
         partition.snapshots = SnapshotWriter(ids[partition.stage.input])

@@ -16,6 +16,8 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from streaming import metrics
 from streaming.fatal import die
+from streaming.gauges import StageGauges
+from streaming.kafkaclient import client_config
 from streaming.logid import topic_ids
 from streaming.stage import StageWorker
 
@@ -30,7 +32,7 @@ class Watchdog:
 
     def __init__(self, worker: StageWorker, bootstrap: str, stall_timeout_s: float) -> None:
         self._worker = worker
-        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+        self._admin = AdminClient(client_config(bootstrap))
         self._stall_timeout = stall_timeout_s
         self._lag: dict[tuple[str, int], int] = {}
         self._ids: dict[str, str] = {}

@@ -16,6 +16,7 @@ from psycopg import sql
 from market.doctor.report import Finding
 from marketdata.topics import Topics
 from services.sink.migrate import read_migrations
+from streaming.kafkaclient import client_config
 
 ANSWER_S: Final = 5.0
 BEATS_S: Final = 1.5
@@ -27,7 +28,7 @@ COMFORTABLE: Final = 5 * 1024**3
 def kafka_topics(bootstrap: str) -> dict[str, int] | Finding:
     """Topic -> partitions of the Kafka that answers, or what is wrong with it."""
     try:
-        found = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0}).list_topics(timeout=ANSWER_S).topics
+        found = AdminClient(client_config(bootstrap, {"log_level": 0})).list_topics(timeout=ANSWER_S).topics
     except KafkaException as error:
         return Finding(
             "kafka",
@@ -56,7 +57,7 @@ def check_topics(found: dict[str, int], topics: Topics, partitions: int, interva
 
 def ingest_runs(bootstrap: str, lease: str) -> bool:
     """Whether somebody writes to the lease now; takes a second and a half, and believes no clock."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "doctor", "log_level": 0})
+    consumer = Consumer(client_config(bootstrap, {"group.id": "doctor", "log_level": 0}))
     try:
         before = consumer.get_watermark_offsets(TopicPartition(lease, 0), timeout=ANSWER_S)[1]
         time.sleep(BEATS_S)

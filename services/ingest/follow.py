@@ -20,6 +20,7 @@ from services.ingest.left import Left, open_starts
 from services.ingest.seen import STOCKS_DAY_SHIFT_US, Seen
 from services.ingest.writer import AS_REFERENCE
 from streaming.fatal import die
+from streaming.kafkaclient import client_config
 
 log = structlog.stdlib.get_logger()
 Place = tuple[str, int]
@@ -115,7 +116,7 @@ class LogFollower:
             KafkaException: the broker did not answer.
         """
         deadline = time.monotonic() + timeout
-        admin = AdminClient({"bootstrap.servers": self._bootstrap})
+        admin = AdminClient(client_config(self._bootstrap))
         ends = _offsets(admin, self._places, OffsetSpec.latest())
         wanted = {place: offset for place, (offset, _) in ends.items()}
         while missing := [place for place, end in wanted.items() if self._next.get(place, 0) < end]:
@@ -140,15 +141,17 @@ class LogFollower:
 
     def _run(self) -> None:
         consumer = Consumer(
-            {
-                "bootstrap.servers": self._bootstrap,
-                "group.id": "ingest-follow",
-                "enable.auto.commit": False,
-                "auto.offset.reset": "error",
-                "fetch.wait.max.ms": 50,
-                "log_level": 2,
-                "queued.max.messages.kbytes": 16_384,  # a standby's memory is its identities, not a look ahead
-            }
+            client_config(
+                self._bootstrap,
+                {
+                    "group.id": "ingest-follow",
+                    "enable.auto.commit": False,
+                    "auto.offset.reset": "error",
+                    "fetch.wait.max.ms": 50,
+                    "log_level": 2,
+                    "queued.max.messages.kbytes": 16_384,  # a standby's memory is its identities, not a look ahead
+                },
+            )
         )
         began = time.monotonic()
         try:
@@ -166,7 +169,7 @@ class LogFollower:
             consumer.close()
 
     def _begin(self, consumer: Consumer) -> None:
-        admin = AdminClient({"bootstrap.servers": self._bootstrap})
+        admin = AdminClient(client_config(self._bootstrap))
         lows = _offsets(admin, self._places, OffsetSpec.earliest())
         self._wanted = {
             place: offset for place, (offset, _) in _offsets(admin, self._places, OffsetSpec.latest()).items()
@@ -247,6 +250,6 @@ def _offsets(admin: AdminClient, places: list[Place], which: Any) -> dict[Place,
 
 def count_records(bootstrap: str, topics: Topics, partitions: int) -> int:
     """How many records were ever written to trades.*. Raises KafkaException."""
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = AdminClient(client_config(bootstrap))
     places = [(topics.trades(market), p) for market in MARKETS for p in range(partitions)]
     return sum(offset for offset, _ in _offsets(admin, places, OffsetSpec.latest()).values())

@@ -17,6 +17,8 @@ from services.ingest.hostclock import awake_ns
 from services.ingest.lease import LeaseLog, Member
 from streaming.admin import await_bounds
 from streaming.fatal import die
+from streaming.kafkaclient import client_config
+from streaming.ops import Pulse
 
 log = structlog.stdlib.get_logger()
 TURN_S: Final = 0.05
@@ -48,7 +50,8 @@ class LeaseKeeper:
         self._topic = topic
         self._known_epoch = known_epoch
         self._stall_s = stall_s
-        common = {"bootstrap.servers": bootstrap, "log_level": 2, "reconnect.backoff.max.ms": 500}
+        self.pulse = Pulse()
+        common = client_config(bootstrap, {"log_level": 2, "reconnect.backoff.max.ms": 500})
         self._consumer = Consumer(
             common
             | {
@@ -122,6 +125,7 @@ class LeaseKeeper:
         try:
             while not self._stopping.is_set():
                 self._turn()
+                self.pulse.beat()
         except KafkaException as error:
             die("the lease cannot be kept", topic=self._topic, error=str(error))
 

@@ -22,6 +22,7 @@ from services.ingest.takeover import run_feed
 from services.ingest.writer import Writer
 from streaming.admin import PartitionMismatchError, ensure_topics
 from streaming.fatal import die
+from streaming.kafkaclient import client_config
 from streaming.logs import configure_logs
 from streaming.ops import Health, OpsServer
 
@@ -64,7 +65,7 @@ def await_topics(settings: IngestSettings, stopping: threading.Event) -> bool:
     wait = FIRST_WAIT_S
     while not stopping.is_set():
         try:
-            AdminClient({"bootstrap.servers": bootstrap, "log_level": 2}).list_topics(timeout=PROBE_S)
+            AdminClient(client_config(bootstrap, {"log_level": 2})).list_topics(timeout=PROBE_S)
         except KafkaException as error:
             log.warning("Kafka does not answer", bootstrap=bootstrap, error=str(error),
                         action=f"trying again in {wait:g} s")  # fmt: skip

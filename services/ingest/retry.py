@@ -21,6 +21,7 @@ from marketdata.vendor import StockTrade
 from services.ingest.frames import read_frame
 from services.ingest.hostclock import wall_us
 from services.ingest.writer import Writer
+from streaming.kafkaclient import client_config
 
 log = structlog.stdlib.get_logger()
 AT_ONCE: Final = 500
@@ -36,13 +37,15 @@ class Retry:
         self._topics = topics
         self._next: int | None = None
         self._consumer = Consumer(
-            {
-                "bootstrap.servers": bootstrap,
-                "group.id": topics.retry("ingest"),
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "log_level": 2,
-            }
+            client_config(
+                bootstrap,
+                {
+                    "group.id": topics.retry("ingest"),
+                    "enable.auto.commit": False,
+                    "auto.offset.reset": "earliest",
+                    "log_level": 2,
+                },
+            )
         )
         self._consumer.assign([TopicPartition(topics.retry("ingest"), 0, OFFSET_STORED)])
 

@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from streaming.fatal import die
+from streaming.kafkaclient import client_config
 from streaming.logid import topic_ids
 
 log = structlog.stdlib.get_logger()
@@ -22,7 +23,7 @@ class LogWatch:
     """Asks for the topics' ids every three seconds; ends the process once they are gone (twice) or others."""
 
     def __init__(self, bootstrap: str, topics: list[str]) -> None:
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
+        self._admin = AdminClient(client_config(bootstrap, {"log_level": 2}))
         self._topics = topics
         self._gone = 0
         self._first = topic_ids(self._admin, topics)

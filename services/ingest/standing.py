@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from marketdata.records import UNREADABLE, Clock, Trade
 from services.ingest.seen import CORRECTION_RECORDS
+from streaming.kafkaclient import client_config
 
 REFERENCE: Final = b'{"kind":"reference"'
 MARGIN_MS: Final = 60_000
@@ -93,14 +94,16 @@ def first_clock(bootstrap: str, topic: str) -> int:
 
 def _consumer(bootstrap: str) -> Consumer:
     return Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": "ingest-standing",
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "log_level": 3,
-            "queued.max.messages.kbytes": 16_384,
-        }
+        client_config(
+            bootstrap,
+            {
+                "group.id": "ingest-standing",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "log_level": 3,
+                "queued.max.messages.kbytes": 16_384,
+            },
+        )
     )
 
 

@@ -53,6 +53,7 @@ def run_feed(settings: IngestSettings, health: Health, stopping: threading.Event
         stall_s=settings.stall_timeout_s,
     ).start()
     live = threading.Event()
+    health.add_life("lease", lease.pulse.check)
     health.add("role", lambda: (live.is_set() or lease.role == "standby", {"role": lease.role, "epoch": lease.epoch}))
     said = ""
     while not lease.wait_held(LOOK_S):

@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient
 from services.sink.patience import answer
 from services.sink.positions import LogId
 from streaming.clienterrors import ClientErrors
+from streaming.kafkaclient import client_config
 
 TIMEOUT_S = 15.0
 CLOSE_S = 2.0
@@ -21,24 +22,26 @@ log = structlog.stdlib.get_logger()
 def make_consumer(bootstrap: str, group: str) -> Consumer:
     """A consumer that keeps no position of its own: the database has it."""
     return Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": group,
-            "client.id": "sink",
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "auto.offset.reset": "earliest",
-            "partition.assignment.strategy": "range",  # one partition number of all topics goes to one sink
-            "session.timeout.ms": 10_000,
-            "heartbeat.interval.ms": 1_000,
-            "max.poll.interval.ms": 300_000,
-            "queued.min.messages": 50_000,
-            "queued.max.messages.kbytes": 65_536,
-            "fetch.queue.backoff.ms": 20,
-            "topic.metadata.refresh.interval.ms": 10_000,
-            "log_level": 2,  # not librdkafka's own lines: many a second while the broker is away
-            "error_cb": ClientErrors("consumer"),
-        }
+        client_config(
+            bootstrap,
+            {
+                "group.id": group,
+                "client.id": "sink",
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "earliest",
+                "partition.assignment.strategy": "range",  # one partition number of all topics goes to one sink
+                "session.timeout.ms": 10_000,
+                "heartbeat.interval.ms": 1_000,
+                "max.poll.interval.ms": 300_000,
+                "queued.min.messages": 50_000,
+                "queued.max.messages.kbytes": 65_536,
+                "fetch.queue.backoff.ms": 20,
+                "topic.metadata.refresh.interval.ms": 10_000,
+                "log_level": 2,  # not librdkafka's own lines: many a second while the broker is away
+                "error_cb": ClientErrors("consumer"),
+            },
+        )
     )
 
 
@@ -71,7 +74,7 @@ def read_log_id(bootstrap: str, topics: list[str], stop: threading.Event) -> Log
         KafkaException: the broker did not answer, or a topic is gone.
         StoppedError: ``stop`` was set meanwhile.
     """
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = AdminClient(client_config(bootstrap))
     cluster = answer(admin.describe_cluster(request_timeout=TIMEOUT_S), stop).cluster_id
     described = admin.describe_topics(TopicCollection(sorted(set(topics))), request_timeout=TIMEOUT_S)
     return LogId(cluster, {name: _hex(answer(future, stop).topic_id) for name, future in described.items()})

@@ -25,6 +25,8 @@ from services.sink.positions import Place, Position, PositionMissError
 from services.sink.settings import SinkSettings
 from streaming.deadletters import MostlyUnreadableError
 from streaming.fatal import die
+from streaming.metrics import REBALANCES
+from streaming.ops import Pulse
 
 FETCH = 10_000
 WAIT_S = 0.1
@@ -43,6 +45,7 @@ class Sink:
     def __init__(self, settings: SinkSettings, stop: threading.Event) -> None:
         self._settings = settings
         self._stop = stop
+        self.pulse = Pulse()
         self.progress = metrics.Progress(settings.stall_seconds)
         self._database = Database(settings, stop)
         self._letters = DeadLetters(settings.kafka_bootstrap_servers, settings.topics.dead_letters("sink"), stop)
@@ -88,6 +91,7 @@ class Sink:
         preparing.result()
 
     def _step(self) -> None:
+        self.pulse.beat()
         self._harvest()
         self._intake.take(kafka.records_of(self._fetch()))
         if self._intake.doubtful:
@@ -119,6 +123,7 @@ class Sink:
         messages: list[Any] = []
         while not wait(flying, timeout=0).done and not self._stop.is_set() and self._consumer.assignment() == held:
             messages += [m for m in [self._consumer.poll(WAIT_S)] if m is not None]
+            self.pulse.beat()
         self._consumer.resume(self._consumer.assignment())
         log.info("reading resumed")
         return messages

@@ -18,6 +18,7 @@ from services.sink.patience import StoppedError, aside, patiently
 from services.sink.settings import SinkSettings
 from streaming.admin import PartitionMismatchError, ensure_topics
 from streaming.fatal import die
+from streaming.kafkaclient import client_config
 from streaming.logs import configure_logs
 from streaming.ops import Health, OpsServer
 
@@ -53,6 +54,7 @@ def run(settings: SinkSettings, stop: threading.Event) -> None:
     sink = Sink(settings, stop)
     health = Health()
     health.add("progress", sink.progress.check)
+    health.add_life("loop", sink.pulse.check)
     ops = OpsServer(health, settings.metrics_host, settings.metrics_port).start()
     log.info("sink starts", group=settings.group_id, schema=settings.database_schema, metrics_port=ops.port)
     try:
@@ -69,6 +71,6 @@ def _ensure_topics(settings: SinkSettings, stop: threading.Event) -> None:
         settings.kafka_bootstrap_servers,
         settings.topics.specs(settings.partitions, settings.intervals),
     )
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    admin = AdminClient(client_config(bootstrap, {"log_level": 0}))
     aside(lambda: admin.list_topics(timeout=PROBE_S), stop)  # says soon that nobody is there
     aside(lambda: ensure_topics(bootstrap, specs), stop)
