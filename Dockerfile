@@ -8,9 +8,9 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 COPY requirements/build.txt requirements/runtime.txt requirements/
 # What builds a wheel is pinned with hashes too, so that nothing is fetched unchecked.
-RUN python -m pip install --quiet --require-hashes -r requirements/build.txt
-RUN ["python", "-m", "venv", "--without-pip", "/opt/market"]
-RUN python -m pip --python /opt/market/bin/python install --quiet --require-hashes --no-deps --no-build-isolation \
+RUN python -m pip install --quiet --require-hashes -r requirements/build.txt \
+ && python -m venv --without-pip /opt/market \
+ && python -m pip --python /opt/market/bin/python install --quiet --require-hashes --no-deps --no-build-isolation \
       -r requirements/runtime.txt \
  && find /opt/market/lib -type d -name tests -prune -exec rm -rf {} +
 COPY pyproject.toml README.md ./
