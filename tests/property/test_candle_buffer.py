@@ -90,22 +90,22 @@ def same(found: list[Candle], expected: list[Candle]) -> bool:
     return found == expected and repr(found) == repr(expected)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     seed=st.integers(0, 2**32 - 1),
-    capacity=st.sampled_from([1, 2, 63, 64, 65, 130, 200, 400]),
-    candles=st.integers(0, 700),
+    capacity=st.sampled_from([1, 2, 64, 65, 130, 200, 400]),
+    candles=st.sampled_from([0, 5, 300, 700]),
     late=st.sampled_from([0.0, 0.05, 0.5]),
 )
 def test_the_buffer_is_a_dict_of_the_newest(seed: int, capacity: int, candles: int, late: float) -> None:
     rng = random.Random(seed)
     some = [candle(rng, 0, 0) for _ in range(8)]
-    buffer, model, second = CandleBuffer(capacity), Model(capacity), 1_000
+    buffer, model, second = CandleBuffer(capacity), Model(capacity), 2_000
     for n in range(candles):
-        second += rng.choice([1] * 30 + [2, 90])
-        at = second - rng.randrange(0, 500) if rng.random() < late else second
+        second += rng.choice([1, 2, 2])
+        at = second - rng.randrange(2 * capacity + 9) if rng.random() < late else second
         new = msgspec.structs.replace(
-            rng.choice(some), timestamp_in=at * SECOND, revision=rng.randrange(3), src=(0, n, 0)
+            rng.choice(some), timestamp_in=at * SECOND, revision=rng.randrange(5), src=(0, n, 0)
         )
         assert buffer.add(new) == model.add(new)
         assert len(buffer) == len(model.held)
