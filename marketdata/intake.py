@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from marketdata.records import Clock, Trade
+from marketdata.records import Band, Clock, Trade
 from marketdata.units import SECOND_US
 
 _MINUTE_US = 60 * SECOND_US
@@ -41,6 +41,13 @@ class Intake:
         if clock.ts // _MINUTE_US != self.clock // _MINUTE_US:
             self._forget(clock.ts - self.horizon_us)
         self.clock = clock.ts
+        return True
+
+    def accept_band(self, band: Band) -> bool:
+        """Whether no older epoch wrote ``band``; one that is repeated says the same again."""
+        if band.epoch < self.epoch:
+            return False
+        self.epoch = band.epoch
         return True
 
     def accept_trade(self, trade: Trade) -> bool:

@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 import msgspec
 
 from marketdata.features import PriceFeatures, RatioFeatures
-from marketdata.records import Candle, DeadLetter, Gap, LateTrade, Ratio, RatioBlock, Src
+from marketdata.records import Candle, DeadLetter, Gap, LateTrade, Luld, Ratio, RatioBlock, Src
 from services.sink.copytext import Value, line, repeated_timestamp, timestamp
 
 PROMISED_SYMBOL: Final = 10  # VARCHAR(10), promised to users
@@ -21,6 +21,7 @@ INT_MAX: Final = 2**31 - 1
 BIGINT_MAX: Final = 2**63 - 1
 _NO_PRICE: Final = (None,) * len(PriceFeatures.__struct_fields__)
 _NO_RATIO: Final = (None,) * len(RatioFeatures.__struct_fields__)
+_NO_LULD: Final = (None,) * 4
 
 
 class BadRowError(ValueError):
@@ -99,8 +100,14 @@ def candle_line(c: Candle, market: str) -> bytes:
     return line((
         c.symbol, c.interval, c.hours, repeated_timestamp(c.timestamp_in), repeated_timestamp(c.end), market,
         p.open, p.high, p.low, p.close, p.avg, p.vwap, p.volume, p.tick_count, p.trade_count, *_ratio(c.ratio),
-        c.session, c.revision, timestamp(c.timestamp_out), c.latency_ms, *c.src,
+        c.session, *(_NO_LULD if c.luld is None else _luld(c.luld)), c.revision, timestamp(c.timestamp_out),
+        c.latency_ms, *c.src,
     ))  # fmt: skip
+
+
+def _luld(bands: Luld) -> tuple[Value, ...]:
+    _times(bands.since)
+    return (bands.limit_up, bands.limit_down, bands.state, repeated_timestamp(bands.since))
 
 
 def feature_line(c: Candle, market: str) -> bytes:

@@ -130,7 +130,8 @@ CANDLES: Final = Table(
     (
         "symbol", "interval", "hours", "start", "end", "market", "open", "high", "low", "close", "avg", "vwap",
         "volume", "tick_count", "trade_count", "ratio_open", "ratio_high", "ratio_low", "ratio_close", "ratio_avg",
-        "ratio_twap", "ratio_tick_count", "session", "revision", "timestamp_out", "latency_ms", *_SRC,
+        "ratio_twap", "ratio_tick_count", "session", "limit_up", "limit_down", "luld_state", "luld_since", "revision",
+        "timestamp_out", "latency_ms", *_SRC,
     ),
     ("symbol", "interval", "hours", "start"),
     history="candle_revisions",
