@@ -15,6 +15,8 @@ from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
+from streaming import metrics
+
 Check = Callable[[], tuple[bool, Any]]
 
 

@@ -21,6 +21,10 @@ class UnreadableError(ValueError):
 class Processor(Protocol):
     """The state of one source partition. It takes every record once, in order, and emits through its emitter."""
 
+    @property
+    def clock(self) -> int:
+        """The watermark: the newest clock record in µs, 0 before the first. Read from other threads."""
+
     def process(self, offset: int, value: bytes, now: int) -> bool:
         """Take one record (``now``: wall clock in µs, for latencies only); True after a clock, when all is settled.
 
@@ -59,7 +63,11 @@ class Stage:
 
 @dataclass(slots=True)
 class Partition:
-    """One partition under way: ``position`` is the offset of the next record to process."""
+    """One partition under way: ``position`` is the offset of the next record to process.
+
+    For the metrics: ``read_ms`` is Kafka's time of the last record processed, ``state_records`` how many records the
+    last snapshot has a restart read again.
+    """
 
     stage: Stage
     number: int
@@ -67,6 +75,8 @@ class Partition:
     processor: Processor
     snapshots: SnapshotWriter
     position: int = BEGINNING
+    read_ms: int = 0
+    state_records: int = 0
     captured_at: float = field(default_factory=time.monotonic)
     under_way: deque[Way] = field(default_factory=deque)
 

@@ -95,6 +95,7 @@ class StageWorker:
         partition = self.partitions[run.topic, run.partition]
         consumer = self.app.consumer
         size = len(run.records)
+        measured = metrics.of_stage(partition.stage.name)
         way = Way()
         partition.under_way.append(way)
 
@@ -103,6 +104,8 @@ class StageWorker:
                 consumer.unfinished_records -= size
                 event.ack()
             way.delivered = True
+            measured.run_seconds.observe(time.perf_counter() - started)
+            metrics.UNFINISHED.set(consumer.unfinished_records)
             self._store_snapshots(partition)
 
         ticket = Ticket(run.last_offset, size, done)
@@ -127,14 +130,16 @@ class StageWorker:
             if settled and wanted:
                 wanted, partition.captured_at = False, time.monotonic()
                 way.position, way.capture = position, partition.processor.capture()
-        partition.position = position
+        partition.position, partition.read_ms = position, run.records[-1].timestamp
         partition.processor.after_run(now)
         partition.emitter.end()
         ticket.processed()
         self.producer.poll(0)
-        metrics.RECORDS.labels(partition.stage.name).inc(size)
-        metrics.RUNS.labels(partition.stage.name).inc()
-        metrics.BUSY.labels(partition.stage.name).inc(time.perf_counter() - started)
+        measured.read_delay.observe(max(now / 1e6 - partition.read_ms / 1e3, 0.0))
+        measured.records.inc(size)
+        measured.runs.inc()
+        measured.busy.inc(time.perf_counter() - started)
+        metrics.UNFINISHED.set(consumer.unfinished_records)
 
     def _wants_snapshot(self, partition: Partition) -> bool:
         every = self._settings.snapshot_every_s
@@ -150,10 +155,11 @@ class StageWorker:
             topic = self._settings.topics.state(partition.stage.name)
             for key, value in partition.snapshots.records(way.position, way.capture):
                 produce(self.producer, topic, value, key, partition.number)
-            metrics.SNAPSHOTS.labels(partition.stage.name).inc()
+            partition.state_records = way.position - way.capture.begin
+            metrics.of_stage(partition.stage.name).snapshots.inc()
 
     def _dead_letter(self, run: Run, record: Any, reason: str, now: int, ticket: Ticket) -> None:
-        metrics.DEAD_LETTERS.labels(self._service).inc()
+        metrics.DEAD_LETTERS.inc()
         raw = record.value or b""
         if len(raw) > LONGEST_RAW:
             reason, raw = f"{reason} (the first {LONGEST_RAW} of {len(raw)} bytes)", raw[:LONGEST_RAW]
@@ -188,6 +194,7 @@ class StageWorker:
         A kept state is a function of the log up to its position, whoever else wrote meanwhile, so it stays good.
         """
         started = time.perf_counter()
+        metrics.REBALANCES.inc()
         for place in set(self.partitions) - assigned:
             del self.partitions[place]
         loop = asyncio.get_running_loop()

@@ -14,7 +14,6 @@ import structlog
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from streaming import metrics
 from streaming.fatal import die
 from streaming.gauges import StageGauges
 from streaming.kafkaclient import client_config
@@ -35,6 +34,7 @@ class Watchdog:
         self._admin = AdminClient(client_config(bootstrap))
         self._stall_timeout = stall_timeout_s
         self._lag: dict[tuple[str, int], int] = {}
+        self._gauges = StageGauges(lambda: worker.partitions, worker.stage_names)
         self._ids: dict[str, str] = {}
         self._looks = 0
         self._short: set[tuple[str, int]] = set()
@@ -70,6 +70,7 @@ class Watchdog:
         wanted = {TopicPartition(topic, p): OffsetSpec.latest() for topic, p in partitions}
         if not wanted:
             self._lag = {}
+            self._gauges.show({}, {})
             return
         self._check_ids({topic for topic, _ in partitions})
         positions = {key: partition.position for key, partition in partitions.items()}  # before the ends, which grow
@@ -87,12 +88,8 @@ class Watchdog:
                 self._behind.pop(key, None)
             elif self._behind.get(key, (-1, 0.0))[0] != position:
                 self._behind[key] = (position, time.monotonic())
-            metrics.LAG.labels(partitions[key].stage.name, place.partition).set(self._lag[key])
         self._lag = {key: n for key, n in self._lag.items() if key in partitions}
-        for name in {p.stage.name for p in partitions.values()}:
-            emitters = [p.emitter for p in partitions.values() if p.stage.name == name]
-            metrics.EMITTED.labels(name).set(sum(e.emitted for e in emitters))
-            metrics.SUPPRESSED.labels(name).set(sum(e.suppressed for e in emitters))
+        self._gauges.show(partitions, self._lag)
 
     def _shorter(self, key: tuple[str, int], end: int, position: int) -> None:
         """A broker that comes back may say so for a moment; twice in a row it is true."""

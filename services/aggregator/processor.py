@@ -53,6 +53,11 @@ class CandleProcessor:
         """Begin where ``mark`` was taken."""
         raise NotImplementedError
 
+    @property
+    def clock(self) -> int:
+        """See streaming.processor.Processor."""
+        return self._engine.clock
+
     def after_run(self, now: int) -> None:
         """See streaming.processor.Processor."""
         self._publisher.after_run(now)

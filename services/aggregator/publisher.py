@@ -9,8 +9,7 @@ from marketdata.hours import Hours, hours_of, session_of
 from marketdata.intervals import Interval
 from marketdata.records import Candle, LateTrade, Progress, encode
 from marketdata.topics import Topics
-from marketdata.units import SECOND_US
-from streaming import metrics
+from services.aggregator import metrics
 from streaming.emitter import Emitter
 
 
@@ -42,8 +41,8 @@ class Publisher:
         self._progress = topics.progress(market)
         self._late = topics.late(market)
         self._base = levels[0].length
-        self._ends: dict[int, int] = {}
-        self._latency = [metrics.CANDLE_LATENCY.labels(market, level.name) for level in levels]
+        self._market = market
+        self._counts = metrics.OfCandles(market, [level.name for level in levels])
 
     def advance(self, engine: CandleEngine, offset: int, clock: int, now: int) -> None:
         """Publish all that ``clock`` closes, then how far each interval is complete."""
@@ -58,10 +57,8 @@ class Publisher:
                 self._emitter.emit(self._progress, interval.encode(), encode(record))
 
     def after_run(self, now: int) -> None:
-        """Observe, for each interval, the latency of the last candle that the run closed."""
-        for level, end in self._ends.items():
-            self._latency[level].observe((now - end) / SECOND_US)
-        self._ends.clear()
+        """Report what the run has published."""
+        self._counts.report(now)
 
     def late(self, trade: LateTrade) -> None:
         """Publish a trade or correction that no candle took."""
@@ -69,6 +66,7 @@ class Publisher:
             self._emitter.emit(self._late, trade.symbol.encode(), encode(trade))
 
     def _close(self, engine: CandleEngine, offset: int, clock: int, now: int) -> None:
+            metrics.LATE.labels(self._market, trade.reason).inc()
         ordinals = dict.fromkeys(self._topics, 0)
         for closed in engine.advance(clock):
             features = self._book.take(closed)
@@ -81,8 +79,7 @@ class Publisher:
                 if self._emitter.wants(topic, src):
                     candle = self._candle(closed, hours, features.get(hours, (None, None)), src, now)
                     self._emitter.emit(topic, closed.symbol.encode(), encode(candle))
-            if closed.revision == 0:
-                self._ends[closed.level] = closed.end
+                    self._counts.closed(closed.level, closed.end, closed.revision)
 
     def _candle(
         self,

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import threading
 import time
+from functools import partial
 
 import msgspec
 import structlog
@@ -36,6 +37,7 @@ from services.ingest.spool import Spool
 from services.ingest.writer import Writer
 from streaming.ops import Health
 
+from streaming.catalogue import begin_at_zero
 log = structlog.stdlib.get_logger()
 SLICE_FRAMES = 64
 STEADY_US = 2 * SECOND_US
@@ -120,6 +122,7 @@ class Live:
         for market in MARKETS:
             if start := left.starts.get(market) or self._writer.newest_clock(market):
                 self._gaps.begin(market, start, wall_us(), left.inside(market))
+        self._show_metrics()
         self._corrections.take_up(left)
         self._spool.adopt({market: self._writer.known_from(market) + self._delay_us(market) for market in MARKETS})
         readers = [asyncio.create_task(cluster.run()) for cluster in self._clusters.values()]
@@ -156,22 +159,25 @@ class Live:
         """Write a slice of frames, and the clocks once all is written that came before their time."""
         if not self._may_write():
             self._writer.poll()
-            metrics.QUEUE_FRAMES.set(len(self._queue))
+            self._show_queue()
             await asyncio.sleep(0.01)
             return
         if self._ticked and any(clock.is_due(wall_us()) for clock in self._clocks.values()):
             await self._look()
         for _ in range(SLICE_FRAMES):
-            frame = self._queue.take()
-            if frame is None:
+            taken = self._queue.take()
+            if taken is None:
+        frame = None
                 break
-            self._write(frame)
+            self._write(frame := taken)
+        if frame is not None:
+            metrics.WRITE_DELAY.labels(frame.market).observe((wall_us() - frame.received_ts) / SECOND_US)
         if not self._ticked and self._queue.taken >= self._mark:
             self._ticked = True
             for market in MARKETS:
                 self._tick(market, self._looked)
         self._writer.poll()
-        metrics.QUEUE_FRAMES.set(len(self._queue))
+        self._show_queue()
         self._silence.look(wall_us(), self._is_open)
         if len(self._queue):
             await asyncio.sleep(0)
@@ -215,7 +221,21 @@ class Live:
         if value is not None:
             self._writer.clock(market, value)
             self._clock_written = time.monotonic()
-            metrics.CLOCK_LAG.labels(market).set((wall_us() - value) / SECOND_US)
+
+    def _show_queue(self) -> None:
+        metrics.QUEUE_FRAMES.set(len(self._queue))
+        metrics.QUEUE_FILL.set(self._queue.fill)
+
+    def _show_metrics(self) -> None:
+        """Series that are there from the start; a clock's age is of each scrape: one that stands gets older."""
+        begin_at_zero(metrics.GAPS, MARKETS, metrics.STATUSES)
+        for market in MARKETS:
+            metrics.CLOCK_LAG.labels(market).set_function(partial(self._clock_age_s, market))
+            metrics.FEED_DELAY.labels(market).set(self._delay_us(market) / SECOND_US)
+
+    def _clock_age_s(self, market: str) -> float:
+        newest = self._writer.newest_clock(market)
+        return (HOST.peek() - newest) / SECOND_US if newest else 0.0
 
     def _write(self, received: Received) -> None:
         market, received_ts, raw = received

@@ -1,41 +1,84 @@
-"""Metrics of ingest, each declared once with its type, unit and meaning."""
+"""Metrics of ingest."""
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+from typing import Final
 
-RECEIVED = Counter("ingest_trades_received_total", "Trades the feed or the files gave", ["market"])
-WRITTEN = Counter("ingest_trades_written_total", "Trades written to trades.*", ["market"])
-DUPLICATES = Counter("ingest_trades_duplicate_total", "Trades dropped: same identity within the horizon", ["market"])
-CLOCKS = Counter("ingest_clocks_written_total", "Clock values written (each into every partition)", ["market"])
-DEAD_LETTERS = Counter("ingest_dead_letters_total", "Events that could not be read")
-IGNORED = Counter("ingest_events_ignored_total", "Events of known channels that are not read here")
-FRAMES = Counter("ingest_frames_total", "Frames received", ["market"])
-BYTES = Counter("ingest_bytes_total", "Bytes received", ["market"])
-CONNECTED = Gauge("ingest_connected", "1 while authenticated and subscribed", ["market"])
-RECONNECTS = Counter("ingest_reconnects_total", "Connections lost or refused, by reason", ["market", "reason"])
-QUEUE_FRAMES = Gauge("ingest_queue_frames", "Frames between socket and producer")
-QUEUE_FULL = Counter("ingest_queue_full_seconds_total", "Time that reading paused because the queue was full")
-CLOCK_LAG = Gauge("ingest_clock_lag_seconds", "Wall clock minus the newest clock record", ["market"])
-CLOCK_SKEW = Gauge("clock_skew_seconds", "Least receive time minus trade time of the last minute", ["market"])
-CLOCK_HELD = Gauge("ingest_clock_held_seconds", "How long the clock record waits for a lagging stream", ["market"])
-CLOCK_OFF = Gauge("ingest_clock_off", "1 while clock_skew_seconds is past half of the allowance", ["market"])
-CLOCK_STEPS = Counter("ingest_clock_steps_total", "Times the host's clock was set while ingest ran")
-LEASE_HELD = Gauge("ingest_lease_held", "1 while this instance may write")
-SPOOL_FRAMES = Gauge("ingest_spool_frames", "Frames on disk between socket and producer")
-SPOOL_BYTES = Gauge("ingest_spool_bytes", "Bytes of the spool's files")
-SILENT_SYMBOLS = Gauge("ingest_silent_symbols", "Subscribed symbols that are silent while their market is open")
-SILENCE = Gauge(
-    "ingest_silence_seconds", "Time without data while the market is open, 0 while it is closed", ["market"]
+from streaming.catalogue import LATENCY_BUCKETS_S, Label, any_of, counter, gauge, histogram
+from streaming.metrics import MARKET
+
+LOSS: Final = Label("reason", "the server's word, an exception's name, `closed CODE`, timeout, silence", 24)
+STATUSES: Final = ("open", "filled", "given_up")
+STATUS: Final = any_of("status", STATUSES)
+FAILURE: Final = Label("reason", "an HTTP status, timeout, transport, unreadable, size, foreign", 24)
+
+RECEIVED: Final = counter("ingest_trades_received_total", "trades", "Trades the feed or the files gave", MARKET)
+QUOTES: Final = counter("ingest_quotes_received_total", "quotes", "Quotes the feed gave, where subscribed", MARKET)
+WRITTEN: Final = counter("ingest_trades_written_total", "trades", "Trades written to trades.*", MARKET)
+DUPLICATES: Final = counter(
+    "ingest_trades_duplicate_total", "trades", "Trades dropped: same identity within the horizon", MARKET
 )
-MARKET_OPEN = Gauge("ingest_market_open", "1 while trades are to be expected of the market", ["market"])
-GAPS = Counter("ingest_gaps_total", "Gaps of the feed, each counted at every status it reaches", ["market", "status"])
-BACKFILLED = Counter("ingest_trades_backfilled_total", "Trades that REST had and the log had not", ["market"])
-REST_CALLS = Counter("ingest_rest_calls_total", "REST calls made")
-REST_ERRORS = Counter("ingest_rest_errors_total", "REST calls that failed, by reason", ["reason"])
-RECEIVE_DELAY = Histogram(
+BACKFILLED: Final = counter(
+    "ingest_trades_backfilled_total", "trades", "Trades that REST had and the log had not", MARKET
+)
+IGNORED: Final = counter("ingest_events_ignored_total", "events", "Events of known channels that are not read here")
+FRAMES: Final = counter("ingest_frames_total", "frames", "Frames received", MARKET)
+BYTES: Final = counter("ingest_bytes_total", "bytes", "Bytes received", MARKET)
+RECEIVE_DELAY: Final = histogram(
     "ingest_receive_delay_seconds",
-    "From a trade's own time to its receipt (one observation a frame)",
-    ["market"],
-    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60, 900),
+    "seconds",
+    "From a trade's own time to its receipt, once a frame",
+    MARKET,
+    buckets=(*LATENCY_BUCKETS_S, 60, 900),
 )
+WRITE_DELAY: Final = histogram(
+    "ingest_write_delay_seconds",
+    "seconds",
+    "From a frame's receipt until its trades are with the producer, of the last frame of each slice of up to 64",
+    MARKET,
+)
+
+CONNECTED: Final = gauge("ingest_connected", "1 or 0", "1 while authenticated and subscribed", MARKET)
+RECONNECTS: Final = counter("ingest_reconnects_total", "times", "Connections lost or refused", MARKET, LOSS)
+SILENT_SYMBOLS: Final = gauge(
+    "ingest_silent_symbols", "symbols", "Subscribed symbols that are silent while their market is open"
+)
+SILENCE: Final = gauge(
+    "ingest_silence_seconds", "seconds", "Time without data while the market is open, 0 while it is closed", MARKET
+)
+MARKET_OPEN: Final = gauge("ingest_market_open", "1 or 0", "1 while trades are to be expected of the market", MARKET)
+GAPS: Final = counter(
+    "ingest_gaps_total", "gaps", "Gaps of the feed, each counted at every status it reaches", MARKET, STATUS
+)
+REST_CALLS: Final = counter("ingest_rest_calls_total", "calls", "REST calls made")
+REST_ERRORS: Final = counter("ingest_rest_errors_total", "calls", "REST calls that failed", FAILURE)
+
+CLOCKS: Final = counter(
+    "ingest_clocks_written_total", "clocks", "Clock values written (each into every partition)", MARKET
+)
+CLOCK_LAG: Final = gauge("ingest_clock_lag_seconds", "seconds", "Wall clock minus the newest clock record", MARKET)
+FEED_DELAY: Final = gauge(
+    "ingest_feed_delay_seconds", "seconds", "The plan's delay as configured: ages and latencies hold it", MARKET
+)
+CLOCK_SKEW: Final = gauge(
+    "clock_skew_seconds", "seconds", "Least receive time minus trade time of the last minute", MARKET
+)
+CLOCK_HELD: Final = gauge(
+    "ingest_clock_held_seconds", "seconds", "How long the clock record waits for a lagging stream", MARKET
+)
+CLOCK_OFF: Final = gauge(
+    "ingest_clock_off", "1 or 0", "1 while clock_skew_seconds is past half of the allowance", MARKET
+)
+CLOCK_STEPS: Final = counter("ingest_clock_steps_total", "times", "Times the host's clock was set while ingest ran")
+
+QUEUE_FRAMES: Final = gauge("ingest_queue_frames", "frames", "Frames between socket and producer, those on disk too")
+QUEUE_FILL: Final = gauge(
+    "ingest_queue_fill_ratio", "0 to 1", "How full the queue in memory is, by frames or bytes; 1 is on to the disk"
+)
+QUEUE_FULL: Final = counter(
+    "ingest_queue_full_seconds_total", "seconds", "Time that reading paused because the queue was full"
+)
+SPOOL_FRAMES: Final = gauge("ingest_spool_frames", "frames", "Frames on disk between socket and producer")
+SPOOL_BYTES: Final = gauge("ingest_spool_bytes", "bytes", "Bytes of the spool's files")
+PRODUCER_RECORDS: Final = gauge("ingest_producer_records", "records", "Records that Kafka has not confirmed yet")
+LEASE_HELD: Final = gauge("ingest_lease_held", "1 or 0", "1 while this instance may write")

@@ -40,6 +40,13 @@ class FrameQueue:
         return self._spool.frames > 0 or len(self._frames) >= self._max_frames or self._bytes >= self._max_bytes
 
     @property
+    def fill(self) -> float:
+        """How full memory is, by frames or by bytes, whichever is fuller; 1 where frames are on disk."""
+        if self._spool.frames:
+            return 1.0
+        return min(1.0, max(len(self._frames) / self._max_frames, self._bytes / self._max_bytes))
+
+    @property
     def oldest_ts(self) -> int | None:
         """The receive time in µs of the frame to be taken next."""
         oldest = self._frames[0] if self._frames else self._spool.peek()

@@ -13,6 +13,7 @@ from marketdata.records import Clock, DeadLetter, Gap, Reference, Trade, encode
 from marketdata.topics import MARKETS, Topics
 from services.ingest import metrics
 from services.ingest.seen import STOCKS_DAY_SHIFT_US, Seen
+from streaming.metrics import DEAD_LETTERS
 from streaming.producer import Headers, check_delivery, exact_producer, produce
 
 log = structlog.stdlib.get_logger()
@@ -129,7 +130,7 @@ class Writer:
         letter = DeadLetter(service="ingest", reason=reason, raw=raw[:MAX_DEAD_LETTER], ts=now)
         self._produce(self._topics.dead_letters("ingest"), encode(letter), None, 0, None)
         self.dead_letters += 1
-        metrics.DEAD_LETTERS.inc()
+        DEAD_LETTERS.inc()
 
     def newest_clock(self, market: str) -> int:
         """The last clock written, in µs; 0 if none."""
@@ -196,4 +197,5 @@ class Writer:
         try:
             self._producer.produce(topic, value, key, partition, on_delivery=check_delivery, headers=headers)
         except BufferError:
+        metrics.PRODUCER_RECORDS.set(len(self._producer))
             produce(self._producer, topic, value, key, partition, headers)

@@ -12,7 +12,7 @@ from marketdata.records import UNREADABLE, Clock, Ratio, Reference, Src, Trade, 
 from marketdata.rewind import Rewind
 from marketdata.topics import Topics
 from marketdata.units import SECOND_US
-from streaming import metrics
+from services.ratio import metrics
 from streaming.emitter import Emitter
 from streaming.processor import UnreadableError
 from streaming.snapshots import Capture, Snapshot
@@ -42,9 +42,15 @@ class RatioProcessor:
         self._marks = marks
         self._received_ts = 0
         self._rewind = Rewind(join.mark())
+        self._null: dict[str, int] = {}
         self._noted = 0
 
     def process(self, offset: int, value: bytes, now: int) -> bool:
+    @property
+    def clock(self) -> int:
+        """See streaming.processor.Processor."""
+        return self._join.intake.clock
+
         """Take one record of trades.stocks; see streaming.processor.Processor."""
         try:
             record = _decode(value)
@@ -61,7 +67,7 @@ class RatioProcessor:
         return False
 
     def after_run(self, now: int) -> None:
-        """Observe the latency of the run's last trade."""
+        """Observe the latency of the run's last trade, and count those without a ratio."""
         if self._received_ts:
             metrics.RATIO_LATENCY.observe((now - self._received_ts) / SECOND_US)
             self._received_ts = 0
@@ -70,6 +76,9 @@ class RatioProcessor:
         """See streaming.processor.Processor."""
         mark = self._rewind.since(self._join.oldest)
         return Capture(mark.offset, mark.newest, encode(mark.state), {})
+        for reason, count in self._null.items():
+            metrics.NULL.labels(reason).inc(count)
+        self._null.clear()
 
     def restore(self, snapshot: Snapshot) -> None:
         """See streaming.processor.Processor."""
@@ -88,7 +97,7 @@ class RatioProcessor:
         if revised is None:
             return False
         for ratio in revised:
-            self._emit(ratio)
+            metrics.REVISED.inc(self._emit(ratio))
         self._pass_on(None, value, (partition, offset, len(revised)), _CLOCK)
         if self._marks is not None and is_step(before, clock.ts):
             self._mark(self._marks, clock, src, now)
@@ -108,6 +117,8 @@ class RatioProcessor:
 
     def _mark(self, marks: Marks, clock: Clock, src: Src, now: int) -> None:
         partition, offset, _ = src
+            if ratio.reason is not None:
+                self._null[ratio.reason] = self._null.get(ratio.reason, 0) + 1
         btc = self._join.last_before(clock.ts)
         due = marks.due(clock.ts, btc)
         if btc is None:

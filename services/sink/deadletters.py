@@ -9,8 +9,8 @@ import structlog
 from confluent_kafka import Producer
 
 from marketdata.records import DeadLetter, encode
-from services.sink import metrics
 from services.sink.patience import StoppedError
+from streaming.metrics import DEAD_LETTERS
 from streaming.producer import exact_producer, produce
 
 FLUSH_S = 0.5
@@ -45,4 +45,4 @@ class DeadLetters:
             if time.monotonic() - said > SAY_EVERY_S:
                 said = time.monotonic()
                 log.warning("dead letters wait for Kafka", topic=self._topic, letters=waiting, action="waiting on")
-        metrics.DEAD.inc(len(letters))
+        DEAD_LETTERS.inc(len(letters))

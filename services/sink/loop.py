@@ -97,7 +97,7 @@ class Sink:
         if self._intake.doubtful:
             self._place()
         self._launch()
-        self._outlook.look()
+        self._outlook.look(self._intake.batch.rows)
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -166,6 +166,7 @@ class Sink:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._assigned = [(p.topic, p.partition) for p in partitions]
+        REBALANCES.inc()
         log.info("partitions assigned", count=len(partitions))
         consumer.assign([])  # nothing is fetched before the positions are known
         self._place()

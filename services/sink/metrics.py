@@ -6,24 +6,30 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from prometheus_client import Counter, Gauge, Histogram
+from streaming.catalogue import LATENCY_BUCKETS_S, Label, any_of, counter, gauge, histogram
 
-ROWS: Final = Counter("sink_rows", "Rows committed", ["table"])
-BATCHES: Final = Counter("sink_batches", "Transactions committed")
-WRITES: Final = Counter("sink_writes", "How a table's rows of one batch went in", ["table", "way"])
-BATCH_SECONDS: Final = Histogram(
-    "sink_batch_seconds", "One transaction", buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+TABLE: Final = Label("table", "the tables that rows go to", 24)
+TOPIC: Final = Label("topic", "the topics it reads, NAMESPACE included", 128)
+
+ROWS: Final = counter("sink_rows_total", "rows", "Rows committed", TABLE)
+BATCHES: Final = counter("sink_batches_total", "transactions", "Transactions committed")
+BATCH_SECONDS: Final = histogram("sink_batch_seconds", "seconds", "One transaction")
+WRITES: Final = counter(
+    "sink_writes_total", "batches", "How a table's rows of one batch went in", TABLE, any_of("way", ("copy", "merge"))
 )
-MISSES: Final = Counter("sink_position_misses", "Batches dropped because a position did not stand where it was left")
-DROPPED: Final = Counter("sink_repeated_records", "Records dropped by the reader's rule")
-DEAD: Final = Counter("sink_dead_letters", "Records sent to the dead letter topic")
-WAITS: Final = Counter("sink_database_waits", "Times a batch had to wait for the database")
-LAG_RECORDS: Final = Gauge("sink_lag_records", "Records not yet stored", ["topic"])
-LAG_SECONDS: Final = Gauge("sink_lag_seconds", "Age of the newest stored record while behind, else 0")
-LATENCY: Final = Histogram(
+MISSES: Final = counter(
+    "sink_position_misses_total", "batches", "Batches dropped because a position did not stand where it was left"
+)
+DROPPED: Final = counter("sink_repeated_records_total", "records", "Records dropped by the reader's rule")
+WAITS: Final = counter("sink_database_waits_total", "times", "Times a batch had to wait for the database")
+ROWS_IN_HAND: Final = gauge("sink_rows_in_hand", "rows", "Rows read and not yet given to the database")
+LAG_RECORDS: Final = gauge("sink_lag_records", "records", "Records not yet stored", TOPIC)
+LAG_SECONDS: Final = gauge("sink_lag_seconds", "seconds", "Age of the newest stored record while behind, else 0")
+LATENCY: Final = histogram(
     "sink_row_latency_seconds",
-    "From timestamp_out to the row being visible (a sample of up to 50 rows a batch)",
-    buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 10, 60, 600),
+    "seconds",
+    "From timestamp_out to the row being visible, a sample of up to 50 rows a batch",
+    buckets=(*LATENCY_BUCKETS_S, 60, 600),
 )
 SAMPLE: Final = 50
 

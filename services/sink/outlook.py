@@ -44,12 +44,13 @@ class Outlook:
             self._unsaid |= changed
             self._progress.moved()
 
-    def look(self) -> None:
-        """Once a second: compute the lag and tell Kafka's displays."""
+    def look(self, in_hand: int) -> None:
+        """Once a second: compute the lag and tell Kafka's displays. ``in_hand``: rows not yet written."""
         now = time.monotonic()
         if now - self._looked < LOOK_S:
             return
         self._looked = now
+        metrics.ROWS_IN_HAND.set(in_hand)
         self._measure()
         self.commit()
 

@@ -11,6 +11,7 @@ from psycopg import Connection, sql
 from services.sink import metrics
 from services.sink.batch import Batch, Lines
 from services.sink.tables import CANDLES, EMPTY_AGGREGATES, TABLES, Table
+from streaming.catalogue import begin_at_zero
 
 CHUNK = 2_000
 MERGE_AFTER_CLASH = 20
@@ -21,6 +22,7 @@ class Store:
 
     def __init__(self) -> None:
         self._merging: dict[Table, int] = {}
+        begin_at_zero(metrics.ROWS, [table.name for table in TABLES])
 
     def write(self, connection: Connection[Any], batch: Batch) -> None:
         """Write all rows of ``batch``."""

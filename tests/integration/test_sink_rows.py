@@ -149,7 +149,7 @@ def test_unreadable_records_become_dead_letters_and_the_stream_goes_on(bench: Be
         msgspec.json.decode(v, type=DeadLetter) for v in read_all(bench.kafka, bench.topics.dead_letters("sink"))
     ]
     assert len(letters) == len(bad) + 1
-    assert sink.value("sink_dead_letters_total") == len(bad) + 1
+    assert sink.value("dead_letters_total") == len(bad) + 1
     by_offset = {letter.offset: letter for letter in letters if letter.topic == bench.topics.ratios}
     assert [by_offset[n].raw for n in range(len(bad))] == [value for value, _ in bad]
     assert "10" in by_offset[2].reason

@@ -41,6 +41,8 @@ class EchoSettings(ServiceSettings):
 class Echo:
     """Writes {"src": ...} for each record."""
 
+    clock = 0
+
     def __init__(self, settings: EchoSettings, partition: int, emitter: Emitter) -> None:
         self._settings = settings
         self._partition = partition

@@ -26,8 +26,11 @@ class World:
         self.ids = {PLACE[0]: "one"}
         self.out_of_reach = False
         emitter = SimpleNamespace(emitted=0, suppressed=0)
-        self.partition = SimpleNamespace(position=0, stage=SimpleNamespace(name="stocks"), emitter=emitter)
-        self.worker = SimpleNamespace(partitions={PLACE: self.partition}, joined=True)
+        self.partition = SimpleNamespace(
+            position=0, stage=SimpleNamespace(name="stocks"), emitter=emitter, processor=SimpleNamespace(clock=0),
+            read_ms=0, state_records=0, snapshots=SimpleNamespace(versions={}),
+        )  # fmt: skip
+        self.worker = SimpleNamespace(partitions={PLACE: self.partition}, joined=True, stage_names=("stocks",))
         monkeypatch.setattr(watch, "AdminClient", lambda settings: self)
         monkeypatch.setattr(watch, "topic_ids", lambda admin, names: {name: self.ids[name] for name in names})
         monkeypatch.setattr(watch, "die", self.die)

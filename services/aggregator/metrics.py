@@ -1,0 +1,59 @@
+"""Metrics of the aggregator, beside those of every stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, get_args
+
+from marketdata.records import LateReason
+from streaming.catalogue import Label, any_of, begin_at_zero, counter, histogram
+from streaming.metrics import MARKET
+
+INTERVAL: Final = Label("interval", "those of INTERVALS", 24)
+REASONS: Final = get_args(LateReason)
+
+CANDLE_LATENCY: Final = histogram(
+    "candle_latency_seconds",
+    "seconds",
+    "From a candle's end to its publication, allowance included, of the last one of each interval and run",
+    MARKET,
+    INTERVAL,
+)
+CANDLES: Final = counter("candles_total", "candles", "Candles published for the first time", MARKET, INTERVAL)
+REVISED: Final = counter("candles_revised_total", "candles", "Candles published again", MARKET, INTERVAL)
+LATE: Final = counter(
+    "trades_late_total", "trades", "Trades and corrections that no candle took", MARKET, any_of("reason", REASONS)
+)
+
+
+class OfCandles:
+    """Counts what one partition of a market publishes, and reports it once a run."""
+
+    def __init__(self, market: str, intervals: Sequence[str]) -> None:
+        self._first = [0] * len(intervals)
+        self._again = [0] * len(intervals)
+        self._ends: dict[int, int] = {}
+        children = [(market, interval) for interval in intervals]
+        self._candles = [CANDLES.labels(*labels) for labels in children]
+        self._revised = [REVISED.labels(*labels) for labels in children]
+        self._latency = [CANDLE_LATENCY.labels(*labels) for labels in children]
+        begin_at_zero(LATE, [market], REASONS)
+
+    def closed(self, level: int, end: int, revision: int) -> None:
+        """A candle was published; ``end`` in µs."""
+        if revision:
+            self._again[level] += 1
+        else:
+            self._first[level] += 1
+            self._ends[level] = end
+
+    def report(self, now: int) -> None:
+        """Hand all of it to the metrics; the latency is of the last candle of each interval. ``now`` in µs."""
+        for level, end in self._ends.items():
+            self._latency[level].observe((now - end) / 1e6)
+        self._ends.clear()
+        for counts, metrics in ((self._first, self._candles), (self._again, self._revised)):
+            for level, count in enumerate(counts):
+                if count:
+                    metrics[level].inc(count)
+                    counts[level] = 0
