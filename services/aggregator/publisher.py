@@ -64,9 +64,9 @@ class Publisher:
         """Publish a trade or correction that no candle took."""
         if self._emitter.wants(self._late, trade.src):
             self._emitter.emit(self._late, trade.symbol.encode(), encode(trade))
+            metrics.LATE.labels(self._market, trade.reason).inc()
 
     def _close(self, engine: CandleEngine, offset: int, clock: int, now: int) -> None:
-            metrics.LATE.labels(self._market, trade.reason).inc()
         ordinals = dict.fromkeys(self._topics, 0)
         for closed in engine.advance(clock):
             features = self._book.take(closed)

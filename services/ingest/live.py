@@ -35,9 +35,9 @@ from services.ingest.settings import IngestSettings
 from services.ingest.silence import ClusterSilence, SilenceWatch
 from services.ingest.spool import Spool
 from services.ingest.writer import Writer
+from streaming.catalogue import begin_at_zero
 from streaming.ops import Health
 
-from streaming.catalogue import begin_at_zero
 log = structlog.stdlib.get_logger()
 SLICE_FRAMES = 64
 STEADY_US = 2 * SECOND_US
@@ -119,10 +119,10 @@ class Live:
         health.add("clocks", self._clocks_health)
         health.add("connections", self._connections_health)
         health.add("data", self._quiet.health)
+        self._show_metrics()
         for market in MARKETS:
             if start := left.starts.get(market) or self._writer.newest_clock(market):
                 self._gaps.begin(market, start, wall_us(), left.inside(market))
-        self._show_metrics()
         self._corrections.take_up(left)
         self._spool.adopt({market: self._writer.known_from(market) + self._delay_us(market) for market in MARKETS})
         readers = [asyncio.create_task(cluster.run()) for cluster in self._clusters.values()]
@@ -164,10 +164,10 @@ class Live:
             return
         if self._ticked and any(clock.is_due(wall_us()) for clock in self._clocks.values()):
             await self._look()
+        frame = None
         for _ in range(SLICE_FRAMES):
             taken = self._queue.take()
             if taken is None:
-        frame = None
                 break
             self._write(frame := taken)
         if frame is not None:

@@ -172,6 +172,7 @@ class Writer:
     def poll(self) -> None:
         """Let delivery failures be seen, and the metrics follow."""
         self._producer.poll(0)
+        metrics.PRODUCER_RECORDS.set(len(self._producer))
         for name, market in self._markets.items():
             written, duplicates, clocks = self._published[name]
             if market.written == written and market.clocks == clocks and market.duplicates == duplicates:
@@ -197,5 +198,4 @@ class Writer:
         try:
             self._producer.produce(topic, value, key, partition, on_delivery=check_delivery, headers=headers)
         except BufferError:
-        metrics.PRODUCER_RECORDS.set(len(self._producer))
             produce(self._producer, topic, value, key, partition, headers)

@@ -41,16 +41,16 @@ class RatioProcessor:
         self._join = join
         self._marks = marks
         self._received_ts = 0
-        self._rewind = Rewind(join.mark())
         self._null: dict[str, int] = {}
+        self._rewind = Rewind(join.mark())
         self._noted = 0
 
-    def process(self, offset: int, value: bytes, now: int) -> bool:
     @property
     def clock(self) -> int:
         """See streaming.processor.Processor."""
         return self._join.intake.clock
 
+    def process(self, offset: int, value: bytes, now: int) -> bool:
         """Take one record of trades.stocks; see streaming.processor.Processor."""
         try:
             record = _decode(value)
@@ -71,14 +71,14 @@ class RatioProcessor:
         if self._received_ts:
             metrics.RATIO_LATENCY.observe((now - self._received_ts) / SECOND_US)
             self._received_ts = 0
+        for reason, count in self._null.items():
+            metrics.NULL.labels(reason).inc(count)
+        self._null.clear()
 
     def capture(self) -> Capture:
         """See streaming.processor.Processor."""
         mark = self._rewind.since(self._join.oldest)
         return Capture(mark.offset, mark.newest, encode(mark.state), {})
-        for reason, count in self._null.items():
-            metrics.NULL.labels(reason).inc(count)
-        self._null.clear()
 
     def restore(self, snapshot: Snapshot) -> None:
         """See streaming.processor.Processor."""
@@ -112,13 +112,13 @@ class RatioProcessor:
             return
         if self._emit(ratio):
             self._received_ts = trade.received_ts
+            if ratio.reason is not None:
+                self._null[ratio.reason] = self._null.get(ratio.reason, 0) + 1
         if ratio.eligible and self._marks is not None and trade.ts >= self._join.intake.clock:
             self._marks.trade(trade)
 
     def _mark(self, marks: Marks, clock: Clock, src: Src, now: int) -> None:
         partition, offset, _ = src
-            if ratio.reason is not None:
-                self._null[ratio.reason] = self._null.get(ratio.reason, 0) + 1
         btc = self._join.last_before(clock.ts)
         due = marks.due(clock.ts, btc)
         if btc is None:
