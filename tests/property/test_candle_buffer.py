@@ -134,3 +134,13 @@ def test_most_candles_are_packed() -> None:
 def test_a_buffer_holds_something() -> None:
     with pytest.raises(ValueError, match="at least one"):
         CandleBuffer(0)
+
+
+def test_a_candle_that_is_past_the_capacity_is_gone_for_good() -> None:
+    one = candle(random.Random(1), 0, 0)
+    buffer = CandleBuffer(70)
+    for n in range(128):
+        buffer.add(msgspec.structs.replace(one, timestamp_in=n * SECOND))
+    revised = [msgspec.structs.replace(one, timestamp_in=n * SECOND, revision=1) for n in (57, 58)]
+    assert [buffer.add(new) for new in revised] == [False, True]
+    assert next(iter(buffer)) == revised[1]
