@@ -4,10 +4,10 @@ VENV   := .venv
 MARKET := $(VENV)/bin/market
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run replay watch status psql clean test test-fast test-long chaos lint format contracts bench
+.PHONY: help setup run replay watch status psql clean test test-fast test-long chaos lint format contracts bench k8s-render
 
 help:  ## Show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\1\t/' | expand -t 12
 
 setup: $(VENV)/.ready  ## Install what the project needs into .venv
 
@@ -71,3 +71,10 @@ contracts: setup  ## Write contracts/ anew from the record types
 
 bench: setup  ## Events a second of each stage and latency (prints JSON)
 	@$(VENV)/bin/python -m bench stages --json
+
+k8s-render:  ## Write each Kubernetes overlay as one file into build/k8s
+	@mkdir -p build/k8s
+	@build="kubectl kustomize"; command -v kubectl >/dev/null || build="kustomize build"; \
+	  for overlay in local production; do \
+	    $$build deploy/k8s/overlays/$$overlay > build/k8s/$$overlay.yaml && echo build/k8s/$$overlay.yaml || exit 1; \
+	  done
