@@ -18,6 +18,7 @@ from market.export import canonical_export
 from market.live import LiveView
 from market.native.pgbin import find_binaries
 from market.native.unprivileged import reachable_data_dir, server_account
+from market.prepare import db_app, topics_app
 from market.repairs import dlq_app, rebuild
 from market.replay import Replay, drop_replay
 from market.shell import DEFAULT_DATA, DataDir, database_of, fail, say, servers_of, stack_errors, stopping
@@ -37,6 +38,8 @@ from marketdata.topics import Topics
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(dlq_app, name="dlq")
 app.add_typer(actions_app, name="actions")
+app.add_typer(topics_app, name="topics")
+app.add_typer(db_app, name="db")
 app.command()(rebuild)
 app.command()(doctor)
 app.command()(status)

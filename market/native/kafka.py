@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
@@ -20,6 +21,7 @@ from market.native.process import Child, NativeError, log_tail
 
 USUAL_PORT = 9092
 _READY_TOPIC = "native-ready"
+_LISTENERS = {"listeners", "advertised.listeners", "listener.security.protocol.map"}
 _LOG4J = f"-Dlog4j2.configurationFile={HERE / 'kafka-log4j2.xml'}"
 _log = structlog.get_logger(__name__)
 
@@ -60,13 +62,22 @@ def broker_properties(listeners: str, advertised: str, controller: str) -> dict[
 class KafkaBroker:
     """A Kafka broker whose data lives in `data_dir`; starting again on the same directory keeps the data.
 
-    `port` None takes 9092 if it is free and any other port if not. `heap` is Java's, such as "512m".
+    `port` None takes 9092 if it is free and any other port if not. `heap` is Java's, such as "512m". `properties` are
+    further settings of the broker; listeners among them come beside ours.
     """
 
-    def __init__(self, data_dir: Path | str, port: int | None = None, *, heap: str = "512m") -> None:
+    def __init__(
+        self,
+        data_dir: Path | str,
+        port: int | None = None,
+        *,
+        heap: str = "512m",
+        properties: Mapping[str, str] | None = None,
+    ) -> None:
         self.data_dir = Path(data_dir).absolute()
         self._wanted = port
         self._heap = heap
+        self._further = dict(properties or {})
         self.port = port or 0
         self.child: Child | None = None
 
@@ -154,6 +165,8 @@ class KafkaBroker:
             controller=f"{LOOPBACK}:{controller}",
         )
         properties["log.dirs"] = str(self.data_dir / "log")
+        for name, value in self._further.items():
+            properties[name] = f"{properties[name]},{value}" if name in _LISTENERS else value
         config = self.data_dir / "server.properties"
         config.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
         return config
