@@ -14,7 +14,8 @@ from confluent_kafka import KafkaException
 from psycopg import OperationalError
 
 from bench import machine
-from bench.candles import measure_candles
+from bench.buffered import measure_buffer
+from bench.candles import LIMITS, lines, measure_candles, missed
 from bench.context import PARTITIONS, SYMBOLS, Bench, BenchError, Choices, say, servers_of, temporary_directory
 from bench.endtoend import measure_end_to_end
 from bench.kafka import Broker
@@ -98,14 +99,23 @@ def candles(
     symbols: Annotated[int, typer.Option(min=1)] = 10_000,
     rate: Annotated[int, typer.Option(min=20, help="trades a second of log time")] = 500,
     minutes: Annotated[int, typer.Option(min=1, help="of log time; 16 fill the revision horizon")] = 16,
+    buffered: Annotated[int, typer.Option(min=1, help="1 s candles of one symbol that are kept readable")] = 86_400,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of lines")] = False,
 ) -> None:
-    """Cost of all intervals and features in one process: µs a trade and a candle, KiB a symbol."""
+    """Cost of all intervals and features in one process: µs a trade and a candle, KiB a symbol; MB of a day of 1 s.
+
+    Needs no servers. Takes a few minutes; ``missed`` names what is above its limit.
+    """
     load = machine.load_before()
-    found = measure_candles(symbols, rate, minutes) | {"void": machine.load_reasons(load)}
-    print(
-        json.dumps(found, indent=2) if as_json else "\n".join(f"{name:<32} {value}" for name, value in found.items())
-    )
+    configure_logs("bench", "WARNING")
+    say(f"{buffered:,} candles of 1 s")
+    kept = measure_buffer(buffered)
+    found = measure_candles(symbols, rate, minutes)
+    report = machine.alone(load) | {
+        "void": machine.load_reasons(load), "results": found | {"buffer": kept},
+        "limits": LIMITS, "missed": missed(found, kept),
+    }  # fmt: skip
+    print(json.dumps(report, indent=2) if as_json else "\n".join(lines(report)))
 
 
 def _print_measured(measure: Callable[[Bench], Any]) -> None:

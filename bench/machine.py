@@ -34,7 +34,18 @@ def load_reasons(load: float) -> list[str]:
 
 
 def circumstances(load: float, dsn: str, own_kafka: bool) -> dict[str, Any]:
-    """The head of a report."""
+    """The head of a report of a run with servers."""
+    head = alone(load)
+    head["machine"] |= {
+        "kafka": KAFKA_VERSION if own_kafka else "from KAFKA_BOOTSTRAP_SERVERS: the protocol does not tell",
+        "librdkafka": confluent_kafka.libversion()[0],
+        "postgres": postgres_version(dsn),
+    }
+    return head
+
+
+def alone(load: float) -> dict[str, Any]:
+    """The head of a report of one process, without servers."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "command": shlex.join(["python", "-m", "bench", *sys.argv[1:]]),
@@ -46,9 +57,6 @@ def circumstances(load: float, dsn: str, own_kafka: bool) -> dict[str, Any]:
             "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
             "system": f"{platform.system()} {platform.release()}",
             "python": platform.python_version(),
-            "kafka": KAFKA_VERSION if own_kafka else "from KAFKA_BOOTSTRAP_SERVERS: the protocol does not tell",
-            "librdkafka": confluent_kafka.libversion()[0],
-            "postgres": postgres_version(dsn),
         },
     }
 
