@@ -26,13 +26,16 @@ def new_namespace(bootstrap: str, partitions: int, *names: str) -> Iterator[str]
     """A namespace with the internal topics and those named, all where none is named; deleted at the end."""
     namespace = f"t{secrets.token_hex(4)}."
     wanted = {*names, "ratio_mark"} if "ratios" in names else set(names)
+    if any(name.startswith("candles.") for name in names):
+        wanted |= {"candles.live.stocks", "candles.live.crypto"}
     every = Topics(namespace).specs(partitions)
     specs = [s for s in every if not names or not s.public or s.name.removeprefix(namespace) in wanted]
     ensure_topics(bootstrap, specs)
     try:
         yield namespace
     finally:
-        for future in AdminClient({"bootstrap.servers": bootstrap}).delete_topics([s.name for s in specs]).values():
+        admin = AdminClient({"bootstrap.servers": bootstrap})  # kept by its name: without it nothing is answered
+        for future in admin.delete_topics([s.name for s in specs]).values():
             with contextlib.suppress(KafkaException, TimeoutError):
                 future.result(20)
 
