@@ -4,7 +4,7 @@ VENV   := .venv
 MARKET := $(VENV)/bin/market
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run replay watch status psql clean test test-fast test-long chaos lint format contracts bench k8s-render
+.PHONY: help setup run replay watch status psql clean test test-fast test-long chaos lint format contracts monitoring bench k8s-render
 
 help:  ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\1\t/' | expand -t 12
@@ -69,6 +69,9 @@ format: setup  ## Format the code
 contracts: setup  ## Write contracts/ anew from the record types
 	@$(VENV)/bin/python -m market.contracts_cmd write
 
+monitoring: setup  ## Write docs/metrics.md and the dashboards anew from the code
+	@$(VENV)/bin/python -m market.monitoring write
+
 bench: setup  ## Events a second of each stage and latency (prints JSON)
 	@$(VENV)/bin/python -m bench stages --json
 
@@ -78,3 +81,27 @@ k8s-render:  ## Write each Kubernetes overlay as one file into build/k8s
 	  for overlay in local production; do \
 	    $$build deploy/k8s/overlays/$$overlay > build/k8s/$$overlay.yaml && echo build/k8s/$$overlay.yaml || exit 1; \
 	  done
+	@for rules in deploy/prometheus/rules/*.yml; do \
+	    printf -- '---\napiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\n'; \
+	    printf 'metadata:\n  name: market-%s\n  namespace: market\nspec:\n' "$$(basename $$rules .yml)"; \
+	    sed 's/^/  /' $$rules; \
+	  done > build/k8s/rules.yaml && echo build/k8s/rules.yaml
+
+image: setup  ## Build the container image of this version (docs/deployment.md)
+	@docker build --tag market-pipeline:$$($(MARKET) --version | cut -d' ' -f2) \
+	  --build-arg VERSION=$$($(MARKET) --version | cut -d' ' -f2) --build-arg REVISION=$$(git rev-parse HEAD) .
+
+PIN := uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+  --no-header --no-annotate
+
+requirements:  ## Pin requirements/*.txt anew from pyproject.toml (needs uv; UPGRADE=1 takes newer versions)
+	@$(PIN) $(if $(UPGRADE),--upgrade) pyproject.toml --output-file requirements/runtime.txt
+	@$(PIN) $(if $(UPGRADE),--upgrade) pyproject.toml --extra native --extra dev --output-file requirements/dev.txt
+	@$(PIN) $(if $(UPGRADE),--upgrade) requirements/build.in --output-file requirements/build.txt
+
+sbom: setup  ## Write the bill of materials, CycloneDX JSON of what the image holds, into dist/
+	@$(VENV)/bin/python -m market.release.artifacts dist/market-pipeline.cdx.json
+
+release: setup  ## Build and try a release: VERSION=x.y.z; TAG=1 also commits the version and tags it
+	@test -n "$(VERSION)" || { echo 'say which: make release VERSION=x.y.z'; exit 2; }
+	@$(VENV)/bin/python -m market.release $(VERSION) $(if $(TAG),--tag)

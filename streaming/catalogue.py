@@ -11,6 +11,7 @@ import math
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Final, Literal, TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
@@ -53,7 +54,7 @@ class Declared:
         return sets * (len(self.buckets) + 3 if self.kind == "histogram" else 1)
 
 
-CATALOGUE: Final[dict[str, Declared]] = {}
+_DECLARED: Final[dict[int, Declared]] = {}
 
 
 def any_of(name: str, values: Iterable[str]) -> Label:
@@ -86,8 +87,13 @@ def begin_at_zero(metric: MetricWrapperBase, *values: Iterable[str]) -> None:
         metric.labels(*combination)
 
 
+def declared_in(module: ModuleType) -> list[Declared]:
+    """The metrics that a module declares, in its order."""
+    return [_DECLARED[id(value)] for value in vars(module).values() if id(value) in _DECLARED]
+
+
 def _made(metric: T, declared: Declared) -> T:
-    CATALOGUE[declared.name] = declared
+    _DECLARED[id(metric)] = declared  # metrics live as long as the process
     if declared.labels:
         metric.at_most = math.prod(label.at_most for label in declared.labels)  # type: ignore[attr-defined]
     return metric

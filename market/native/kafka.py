@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -63,7 +63,7 @@ class KafkaBroker:
     """A Kafka broker whose data lives in `data_dir`; starting again on the same directory keeps the data.
 
     `port` None takes 9092 if it is free and any other port if not. `heap` is Java's, such as "512m". `properties` are
-    further settings of the broker; listeners among them come beside ours.
+    further settings of the broker; listeners among them come beside ours. `java_options` are such as an agent.
     """
 
     def __init__(
@@ -73,10 +73,12 @@ class KafkaBroker:
         *,
         heap: str = "512m",
         properties: Mapping[str, str] | None = None,
+        java_options: Sequence[str] = (),
     ) -> None:
         self.data_dir = Path(data_dir).absolute()
         self._wanted = port
         self._heap = heap
+        self._java_options = java_options
         self._further = dict(properties or {})
         self.port = port or 0
         self.child: Child | None = None
@@ -155,7 +157,7 @@ class KafkaBroker:
         jvm = [f"-Xmx{self._heap}", "-Xshare:auto", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"]
         jvm += ["-XX:InitiatingHeapOccupancyPercent=35", "-XX:+ExplicitGCInvokesConcurrent"]
         jvm += ["-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"]
-        jvm += [_LOG4J]
+        jvm += [_LOG4J, *self._java_options]
         return [java, *jvm, "-cp", classpath, "kafka.Kafka", str(config)]
 
     def _write_config(self, controller: int) -> Path:

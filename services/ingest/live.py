@@ -35,7 +35,6 @@ from services.ingest.settings import IngestSettings
 from services.ingest.silence import ClusterSilence, SilenceWatch
 from services.ingest.spool import Spool
 from services.ingest.writer import Writer
-from streaming.catalogue import begin_at_zero
 from streaming.ops import Health
 
 log = structlog.stdlib.get_logger()
@@ -227,8 +226,7 @@ class Live:
         metrics.QUEUE_FILL.set(self._queue.fill)
 
     def _show_metrics(self) -> None:
-        """Series that are there from the start; a clock's age is of each scrape: one that stands gets older."""
-        begin_at_zero(metrics.GAPS, MARKETS, metrics.STATUSES)
+        """A clock's age is that of each scrape: one that stands gets older."""
         for market in MARKETS:
             metrics.CLOCK_LAG.labels(market).set_function(partial(self._clock_age_s, market))
             metrics.FEED_DELAY.labels(market).set(self._delay_us(market) / SECOND_US)

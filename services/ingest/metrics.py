@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from streaming.catalogue import LATENCY_BUCKETS_S, Label, any_of, counter, gauge, histogram
+from marketdata.topics import MARKETS
+from streaming.catalogue import LATENCY_BUCKETS_S, Label, any_of, begin_at_zero, counter, gauge, histogram
 from streaming.metrics import MARKET
 
+LOSSES: Final = (
+    "auth_failed", "auth_timeout", "max_connections", "slow_consumer", "silence", "timeout", "closed 1006",
+)  # fmt: skip
+FAILURES: Final = ("401", "403", "429", "500", "timeout", "transport", "unreadable")
+"""Usual reasons, there from the start."""
 LOSS: Final = Label("reason", "the server's word, an exception's name, `closed CODE`, timeout, silence", 24)
 STATUSES: Final = ("open", "filled", "given_up")
 STATUS: Final = any_of("status", STATUSES)
@@ -82,3 +88,9 @@ SPOOL_FRAMES: Final = gauge("ingest_spool_frames", "frames", "Frames on disk bet
 SPOOL_BYTES: Final = gauge("ingest_spool_bytes", "bytes", "Bytes of the spool's files")
 PRODUCER_RECORDS: Final = gauge("ingest_producer_records", "records", "Records that Kafka has not confirmed yet")
 LEASE_HELD: Final = gauge("ingest_lease_held", "1 or 0", "1 while this instance may write")
+
+for _count in (RECEIVED, WRITTEN, DUPLICATES, BACKFILLED):
+    begin_at_zero(_count, MARKETS)
+begin_at_zero(GAPS, MARKETS, STATUSES)
+begin_at_zero(RECONNECTS, MARKETS, LOSSES)
+begin_at_zero(REST_ERRORS, FAILURES)

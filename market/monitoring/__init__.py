@@ -1,0 +1,1 @@
+"""What is watched: the list of metrics and the dashboards, both made from code."""
