@@ -57,6 +57,12 @@ def serve(  # noqa: PLR0917
     splits: Annotated[
         Path | None, typer.Option(envvar="FEED_SPLITS", help="JSON lines for /v3/reference/splits")
     ] = None,
+    luld_seconds: Annotated[
+        float, typer.Option(envvar="FEED_LULD_SECONDS", help="how often a stock's price bands are told")
+    ] = 30.0,
+    pauses: Annotated[
+        float, typer.Option(envvar="FEED_PAUSES", help="trading pauses an hour of each of Nasdaq's stocks")
+    ] = 0.0,
     admin: Annotated[bool, typer.Option("--admin", envvar="FEED_ADMIN", help="faults by POST /admin/faults")] = False,
     scenario: Annotated[
         Path | None, typer.Option(envvar="FEED_SCENARIO", help="faults from this file of JSON lines")
@@ -86,6 +92,8 @@ def serve(  # noqa: PLR0917
             duration_s=duration,
             corrections=corrections,
             splits=splits,
+            luld_seconds=luld_seconds,
+            pauses=pauses,
             admin=admin,
             scenario=scenario,
         )

@@ -25,6 +25,7 @@ from feed.faults import Faults, NoFaults
 from feed.history import History
 from feed.hub import Hub
 from feed.ledger import Ledger
+from feed.luld import Banded
 from feed.model import MarketModel
 from feed.player import Player
 from feed.pump import Market, Pump, wall_ms
@@ -203,5 +204,7 @@ def _market(settings: FeedSettings, hub: Hub) -> Market:
     if settings.play:
         return Player(list(settings.play), wall_ms(), settings.speed)
     model = MarketModel(list(settings.symbols), settings.seed, settings.rate, wall_ms(), burst=settings.burst)
-    corrected = Corrected(model, settings.corrections, settings.seed) if settings.corrections else model
+    every_ms = round(settings.luld_seconds * 1_000)
+    banded = Banded(model, settings.seed, hub.has, every_ms=every_ms, pauses=settings.pauses)
+    corrected = Corrected(banded, settings.corrections, settings.seed) if settings.corrections else banded
     return Quoted(corrected, hub.has)

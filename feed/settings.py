@@ -35,3 +35,5 @@ class FeedSettings(msgspec.Struct, frozen=True, kw_only=True):
     history_trades: int = 2_000_000
     corrections: float = 0.0
     splits: Path | None = None
+    luld_seconds: float = 30.0
+    pauses: float = 0.0
