@@ -1,9 +1,10 @@
 """Limit-up limit-down bands and trading pauses of stocks: what an event of the feed means, and what is in force when.
 
-The vendor's words on LULD indicators: 15 intraday update, 16 restated value, 17 suspended by a halt or pause, 18 re-opening
-update, 19 outside the rule's hours, 21 price band, 22 band published again; 17 and 18 come for Nasdaq's stocks only. These
-are the letters of the two consolidated tapes in their order (UTP A to F from 14 on, CTA A to J from 21 on), so that 14 is
-taken for UTP's opening update, and 23 to 30 for CTA's limit states; no vendor's word on those was found.
+The vendor's glossary of LULD indicators: 15 intraday update, 16 restated value, 17 suspended by a halt or pause, 18
+re-opening update, 19 outside the rule's hours, 21 price band, 22 band published again; 17 and 18 come for Nasdaq's
+stocks only. These are the letters of the two consolidated tapes in their order (UTP A to F from 14, CTA A to J from
+21), so that 14 is taken for UTP's opening update, and 23 to 30 for CTA's limit states; no word of the vendor's was
+found on those.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ PAUSES: Final = frozenset({17})
 LIMITS: Final = frozenset({23, 25, 27, 29, 30})
 """A limit state was entered, by the bid, the offer or both; in 29 and 30 one side left it as the other entered."""
 ENDS: Final = frozenset({14, 15, 18, 19, 21, 24, 26, 28})
-"""Trading within the bands, or re-opened; a band that is restated or published again (16, 22) says nothing of that."""
+"""Trading within the bands, or re-opened; a band restated or published again (16, 22) says nothing of that."""
 KEPT: Final = 1_000
 """Events of one symbol at most: far more than come within a revision horizon."""
 MAX_INDICATORS: Final = 16
@@ -46,7 +47,9 @@ def band_of(event: LuldBand, received_ts: int, epoch: int) -> Band:
     if ts > received_ts + FUTURE_US:
         raise NormaliseError(f"time {event.t} is more than an hour after its receipt")
     if not (0 <= event.l < MAX_PRICE and 0 <= event.h < MAX_PRICE and (event.l <= event.h or not event.h)):
-        raise NormaliseError(f"bands {event.l!r} to {event.h!r} are not prices below {MAX_PRICE:g} in ascending order")
+        raise NormaliseError(
+            f"bands {event.l!r} to {event.h!r} are not prices below {MAX_PRICE:g} in ascending order"
+        )
     if len(event.i) > MAX_INDICATORS:
         raise NormaliseError(f"{len(event.i)} indicators are more than {MAX_INDICATORS}")
     return Band(
@@ -63,7 +66,7 @@ def band_of(event: LuldBand, received_ts: int, epoch: int) -> Band:
 
 
 class Standing(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A band as it stands from ``ts`` (µs) on. ``tells``: the state its own indicators tell, None where they do not."""
+    """A band as it stands from ``ts`` (µs) on. ``tells``: the state its own indicators tell, None for none."""
 
     ts: int
     sequence: int
