@@ -15,7 +15,8 @@ from marketdata.features.moving import seeded, slid, weighted, wilder
 
 _RUNNING: Final = Struct("<22d")
 _WINDOWS: Final = Struct("<52d")
-_CLOSES: Final = Struct("<22d")
+_AGO: Final = Struct("<16xd72xd32x5d")
+"""Of the closes those that are 20, 10 and 5 to 1 candles old when the next one comes."""
 _ONE: Final = Struct("<d")
 WINDOWS_AT: Final = _RUNNING.size
 SIZE: Final = _RUNNING.size + _WINDOWS.size
@@ -32,14 +33,14 @@ def feed(block: bytearray, at: int, start: float, candle: tuple[float, ...]) -> 
     first, high, low, close = candle
     (n, then, velocity, _, last_high, last_low, _, _, t5, t10, t20, wma, plain, e5, e10, e20,
      gain, loss, fast, slow, signal, atr) = _RUNNING.unpack_from(block, at)  # fmt: skip
-    closes = _CLOSES.unpack_from(block, at + WINDOWS_AT)
-    before = closes[21]
+    ago = _AGO.unpack_from(block, at + WINDOWS_AT)
+    before = ago[6]
     n += 1.0
     passed, move = (start - then) / 1e6, close - before
     was, velocity = velocity, move / passed
-    t5, t10 = slid(t5, close, closes[17], n, 5), slid(t10, close, closes[12], n, 10)
-    t20 = slid(t20, close, closes[2], n, 20)
-    wma, plain = weighted(wma, plain, close, closes, n)
+    t5, t10 = slid(t5, close, ago[2], n, 5), slid(t10, close, ago[1], n, 10)
+    t20 = slid(t20, close, ago[0], n, 20)
+    wma, plain = weighted(wma, plain, close, ago, n)
     e5, e10, e20 = seeded(e5, close, n, 5), seeded(e10, close, n, 10), seeded(e20, close, n, 20)
     slow = seeded(slow, close, n, 26)
     if n > 14:  # TA-Lib lets the fast average of MACD begin with the slow one, not before

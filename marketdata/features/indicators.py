@@ -14,7 +14,7 @@ MACD_FROM: Final = 34
 
 def true_range(high: float, low: float, before: float) -> float:
     """The widest of high - low and of both to the close before (Wilder 1978)."""
-    return max(high - low, abs(before - high), abs(before - low))
+    return max(high, before) - min(low, before)
 
 
 def rsi(gain: float, loss: float, n: float) -> float:
@@ -30,7 +30,7 @@ def rsi(gain: float, loss: float, n: float) -> float:
 
 def reach(closes: Sequence[float]) -> float:
     """Two population standard deviations of the closes: 0 where they are all equal, rounding or not."""
-    if closes.count(closes[0]) == len(closes):
+    if closes[0] == closes[-1] and closes.count(closes[0]) == len(closes):
         return 0.0
     return 2.0 * spread(closes) / sqrt(len(closes))
 

@@ -30,7 +30,7 @@ def corwin_schultz(beta: float, high: float, low: float) -> float:
 
 def kyle_lambda(moves: Sequence[float], signed: Sequence[float]) -> float:
     """Slope of the close's centred changes on signed volume, with intercept; NaN where all are equal (Kyle 1985)."""
-    if signed.count(signed[0]) == len(signed):
+    if signed[0] == signed[-1] and signed.count(signed[0]) == len(signed):
         return NAN
     x = centred(signed)
     return quotient(dot(x, moves), dot(x, x))

@@ -156,21 +156,25 @@ class FeatureTrack:
         return answer or self._features(tip, bar), tip
 
     def _feed(self, block: bytearray, row: Row) -> None:
+        size = view.SIZE
+        if len(self._views) > 1 and row[REGULAR] and _alike(block):
+            view.feed(block, 0, row)
+            block[size:] = block[:size]
+            return
         for i, name in enumerate(self._views):
             if name == "all" or row[REGULAR]:
-                view.feed(block, i * view.SIZE, row)
+                view.feed(block, i * size, row)
 
     def _features(self, block: bytearray | None, bar: FeatureBar) -> Features:
         """Of the candle that was fed last, or of one that is in no history: then nothing of ``block`` is read."""
         held, shared = block or bytearray(), view.Shared(bar, self._length)
         answer: Features = {}
+        if len(self._views) > 1 and bar.regular and _alike(held):
+            answer["all"] = answer["regular"] = _of_view(held, 0, bar, shared)
+            return answer
         for i, name in enumerate(self._views):
             if name == "all" or bar.regular:
-                at = i * view.SIZE
-                answer[name] = (
-                    view.prices(held, at, bar, shared),
-                    None if bar.ratio_close is None else view.ratios(held, at, shared),
-                )
+                answer[name] = _of_view(held, i * view.SIZE, bar, shared)
         return answer
 
     def _last(self) -> int:
@@ -192,3 +196,17 @@ class FeatureTrack:
         self._base = state[_HEAD.size :]
         self._base_end = self._newest = _HEAD.unpack_from(state)[3]
         self._tip = bytearray(self._base)
+
+
+def _alike(block: bytearray) -> bool:
+    """Whether both views saw the same candles: none outside of regular hours, as with most thinly traded symbols."""
+    return block[: view.SIZE] == block[view.SIZE :]
+
+
+def _of_view(
+    block: bytearray, at: int, bar: FeatureBar, shared: view.Shared
+) -> tuple[PriceFeatures, RatioFeatures | None]:
+    return (
+        view.prices(block, at, bar, shared),
+        None if bar.ratio_close is None else view.ratios(block, at, shared),
+    )
