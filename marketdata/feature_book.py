@@ -153,8 +153,9 @@ class FeatureBook:
         day = exchange_day(trading_day(start), hours)
         if day is None or not day.starts <= start < day.ends:
             return 0, False
-        session = max(at for at in (day.starts, day.opens, day.closes) if at <= start)
-        return session, session == day.opens and is_whole(interval.length)
+        if day.opens <= start < day.closes:
+            return day.opens, is_whole(interval.length)
+        return day.starts if start < day.opens else day.closes, False
 
     def _views_of(self, level: Interval) -> tuple[str, ...]:
         if level.sessions is not None:
