@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from marketdata.calendar import TradingHours
 from marketdata.candles import CandleEngine, Closed
 from marketdata.feature_book import FeatureBook, Features
@@ -71,13 +73,18 @@ class Publisher:
         for closed in engine.advance(clock):
             features = self._book.take(closed)
             topic = self._topics[closed.level]
+            candle: Candle | None = None
             for hours in hours_of(self._levels[closed.level], closed.start, self._sessions):
                 if hours not in self._hours:
                     continue
                 src = (self._partition, offset, ordinals[topic])
                 ordinals[topic] += 1
                 if self._emitter.wants(topic, src):
-                    candle = self._candle(closed, hours, features.get(hours, (None, None)), src, now)
+                    own = features.get(hours, (None, None))
+                    if candle is None:
+                        candle = self._candle(closed, hours, own, src, now)
+                    else:
+                        candle = replace(candle, hours=hours, src=src, features=own[0], ratio_features=own[1])
                     self._emitter.emit(topic, closed.symbol.encode(), encode(candle))
                     self._counts.closed(closed.level, closed.end, closed.revision)
 
