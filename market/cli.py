@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from market.actions.command import actions_app
+from market.candles import candles
 from market.doctor.command import doctor
 from market.export import canonical_export
 from market.live import LiveView
@@ -43,6 +44,7 @@ app.add_typer(db_app, name="db")
 app.command()(rebuild)
 app.command()(doctor)
 app.command()(status)
+app.command()(candles)
 
 
 @app.command()
