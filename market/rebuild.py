@@ -16,13 +16,14 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from market.stack import StackError
+from marketdata.bands import BandBook
 from marketdata.calendar import new_york_hours
 from marketdata.candles import Closed
 from marketdata.hours import REGULAR, session_of
 from marketdata.intervals import intervals_of, levels
 from marketdata.partition import partition_of
 from marketdata.rebuild import MARGIN_US, DayRebuild, Key, changed
-from marketdata.records import UNREADABLE, Candle, Clock, Progress, Ratio, Reference, Src, Trade, encode
+from marketdata.records import UNREADABLE, Band, Candle, Clock, Progress, Ratio, Reference, Src, Trade, encode
 from marketdata.topics import Topics
 from marketdata.units import DAY_US, SECOND_US
 from streaming.kafkaclient import client_config
@@ -36,7 +37,8 @@ SETTLE_US: Final = 60 * SECOND_US
 """Past the horizon, until the last revisions have surely reached their topics."""
 EARLY_US: Final = 2 * 3_600 * SECOND_US
 """Ingest takes no trade from more than an hour ahead, so none of a day stands this long before it in a live log."""
-_source = msgspec.json.Decoder(Ratio | Trade | Reference | Clock).decode
+BANDS_OF_A_DAY: Final = 1_000_000
+_source = msgspec.json.Decoder(Ratio | Trade | Reference | Clock | Band).decode
 _candle = msgspec.json.Decoder(Candle).decode
 _progress = msgspec.json.Decoder(Progress).decode
 
@@ -92,6 +94,7 @@ class Rebuild:
         self.levels = levels(intervals_of(self.market, intervals), self._sessions)
         self._input = topics.ratios if self.market == "stocks" else topics.trades("crypto")
         self._partition = partition_of(symbol, self._partitions())
+        self._bands = BandBook(kept=BANDS_OF_A_DAY)
 
     def run(self, say: Say) -> Rebuilt:
         """Compute and compare; nothing is written.
@@ -143,6 +146,7 @@ class Rebuild:
             ratio=closed.shown.ratio_block(closed.end) if closed.has_ratio else None,
             features=old.features if old else None,  # what was known when the candle was first published
             ratio_features=old.ratio_features if old else None,
+            luld=self._bands.in_force(closed.symbol, closed.end) or (old.luld if old else None),
             src=src,
         )
 
@@ -175,6 +179,10 @@ class Rebuild:
             if isinstance(record, Clock) and not whole:
                 self._check_whole(record.ts)
                 whole = True
+            if isinstance(record, Band):
+                if record.symbol == self._symbol and record.src and rule.accept(*place, record.src):
+                    self._bands.add(record, 0)
+                continue
             if isinstance(record, Reference | Clock):
                 continue
             if isinstance(record, Trade) == (self.market == "stocks"):

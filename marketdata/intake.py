@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from marketdata.records import Band, Clock, Trade
+from marketdata.records import Band, Clock, QuoteCopy, Trade
 from marketdata.units import SECOND_US
 
 _MINUTE_US = 60 * SECOND_US
@@ -43,11 +43,11 @@ class Intake:
         self.clock = clock.ts
         return True
 
-    def accept_band(self, band: Band) -> bool:
-        """Whether no older epoch wrote ``band``; one that is repeated says the same again."""
-        if band.epoch < self.epoch:
+    def accept_word(self, word: Band | QuoteCopy) -> bool:
+        """Whether no older epoch wrote ``word``; one that is repeated says the same again."""
+        if word.epoch < self.epoch:
             return False
-        self.epoch = band.epoch
+        self.epoch = word.epoch
         return True
 
     def accept_trade(self, trade: Trade) -> bool:

@@ -23,6 +23,9 @@ Micros = Annotated[int, msgspec.Meta(ge=0, lt=4_102_444_800_000_000)]
 RatioReason = Literal["no_reference", "stale_reference", "past_horizon", "correction_record"]
 """Why a trade has no ratio: no BTC trade before it, the last one too old, too late, or not a trade itself."""
 
+BandState = Literal["normal", "limit", "paused"]
+"""Trading within the bands; a quote standing at one of them; trading paused or halted."""
+
 LateReason = Literal["past_horizon", "no_original"]
 """Why no candle took it: later than the revision horizon, or a cancel whose original is not within it."""
 
@@ -47,7 +50,8 @@ class Trade(Record, tag="trade", frozen=True, gc=False):
 
     ``ts`` is the feed's SIP time at its millisecond; ``size`` is shares or coins, fractions included; ``side``
     is the crypto taker's side (0 unknown, 1 sell, 2 buy); ``correction`` is the vendor's REST code (0 regular,
-    10 a cancel record); ``ts_ns`` is REST's nanosecond time where it is known.
+    10 a cancel record); ``ts_ns`` is REST's nanosecond time where it is known. ``bid`` and ``ask`` are the last quote
+    at or before it that ingest had received by then, where quotes are subscribed (QUOTES) and both sides were there.
     """
 
     symbol: str
@@ -67,12 +71,59 @@ class Trade(Record, tag="trade", frozen=True, gc=False):
     correction: int = 0
     backfilled: bool = False
     ts_ns: int | None = None
+    bid: Price | None = None
+    ask: Price | None = None
 
 
 class Reference(Trade, tag="reference", frozen=True, gc=False):
     """A copy of a reference symbol's trade (BTC-USD), written into every partition of trades.stocks."""
 
     src: Src | None = None
+
+
+class Band(Record, tag="band", frozen=True, gc=False):
+    """One limit-up limit-down (LULD) event of a stock, as the feed reported it.
+
+    The prices are US dollars, null where none is in force; ``indicators`` are the vendor's numbers, see
+    marketdata/bands.py for what each does. ``ts`` is the event's time, its nanoseconds cut off.
+    """
+
+    symbol: str
+    ts: Micros
+    received_ts: Micros
+    epoch: int
+    limit_up: Price | None
+    limit_down: Price | None
+    indicators: tuple[int, ...] = ()
+    sequence: int = 0
+    tape: int = 0
+    src: Src | None = None
+
+
+class Quote(Record, tag="quote", frozen=True, gc=False):
+    """The best bid and ask as the feed reported them; a side's price is null where nobody quotes it.
+
+    Sizes are in the vendor's unit. A crossed quote (ask below bid) stands here as it came.
+    """
+
+    symbol: str
+    ts: Micros
+    received_ts: Micros
+    bid: Price | None
+    bid_size: Size
+    ask: Price | None
+    ask_size: Size
+    epoch: int
+    bid_exchange: int = 0
+    ask_exchange: int = 0
+    conditions: tuple[int, ...] = ()
+    indicators: tuple[int, ...] = ()
+    sequence: int = 0
+    tape: int = 0
+
+
+class QuoteCopy(Quote, tag="quote_copy", frozen=True, gc=False):
+    """A copy of a symbol's last quote before the clock below it, at most one in 250 ms; BTC's in every partition."""
 
 
 # Not by keyword only: one is made for each trade, and keywords would cost four times as much.
@@ -82,7 +133,7 @@ class Ratio(Record, tag="ratio", frozen=True, gc=False, kw_only=False):
     ``ratio`` = stock_price / btc_price, per share; null with a ``reason`` where there is no answer.
     ``stock_volume`` is whole shares, ``stock_size`` exact. ``eligible``: the trade forms prices (high, low,
     averages); ``updates_open_close`` and ``updates_volume`` are the other two columns of the sale conditions.
-    ``revision`` grows when a back-filled BTC trade changes the answer.
+    ``revision`` grows when a back-filled BTC trade changes the answer. ``bid`` and ``ask`` are those of the trade.
     """
 
     symbol: str
@@ -111,6 +162,8 @@ class Ratio(Record, tag="ratio", frozen=True, gc=False, kw_only=False):
     trf: int = 0
     correction: int = 0
     revision: int = 0
+    bid: Price | None = None
+    ask: Price | None = None
 
 
 # Not by keyword only, as Ratio.
@@ -129,6 +182,32 @@ class RatioMark(Record, tag="ratio_mark", frozen=True, gc=False, kw_only=False):
     reference: str
     btc_price: Price
     btc_ts: Micros
+    ratio: Quotient
+    inverse_ratio: Quotient
+    src: Src
+    timestamp_out: Micros
+
+
+# Not by keyword only, as Ratio.
+class RatioMid(Record, tag="ratio_mid", frozen=True, gc=False, kw_only=False):
+    """The middle of a stock's quote against BTC's, whether or not either trades.
+
+    As of the clock ``ts``, of quotes before it; ``quote_ts`` and ``btc_ts`` say how old each is. ``btc_mid`` is the
+    middle of BTC's quote, or the price of its last trade where it has no quote: ``btc_source`` says which. ``ratio`` =
+    stock_mid / btc_mid. Made at most every 250 ms; ``epoch`` is the clock's.
+    """
+
+    symbol: str
+    ts: Micros
+    epoch: int
+    stock_bid: Price
+    stock_ask: Price
+    stock_mid: Price
+    quote_ts: Micros
+    reference: str
+    btc_mid: Price
+    btc_ts: Micros
+    btc_source: Literal["quote", "trade"]
     ratio: Quotient
     inverse_ratio: Quotient
     src: Src
@@ -168,12 +247,22 @@ class RatioBlock(msgspec.Struct, frozen=True, gc=False):
     tick_count: int
 
 
+class Luld(msgspec.Struct, frozen=True, gc=False):
+    """The price bands in force at a candle's end, in US dollars, null where none is; ``state`` began at ``since``."""
+
+    limit_up: float | None
+    limit_down: float | None
+    state: BandState
+    since: int
+
+
 class Candle(Record, tag="candle", frozen=True, gc=False):
     """One candle of [timestamp_in, end); published once, and again with the next ``revision`` after late trades.
 
     ``latency_ms`` = timestamp_out - end (of a revision: minus the late trade's received_ts). ``ratio`` is null
     where the candle holds no ratio (crypto, or no BTC price). ``hours`` regular holds regular hours alone;
-    ``session`` is the part of the exchange's day, up to 15 m. Features: see docs/features.md.
+    ``session`` is the part of the exchange's day, up to 15 m. Features: see docs/features.md. ``luld`` is left out
+    where no band is known: bands are not subscribed (LULD), or none came since the trading day began.
     """
 
     symbol: str
@@ -190,6 +279,48 @@ class Candle(Record, tag="candle", frozen=True, gc=False):
     session: Literal["pre", "regular", "post"] | None = None
     features: PriceFeatures | None = None
     ratio_features: RatioFeatures | None = None
+    luld: Luld | None = None
+
+
+class FormingRatio(msgspec.Struct, frozen=True, gc=False):
+    """The stock/BTC ratio of a candle under way."""
+
+    open: float
+    high: float
+    low: float
+    close: float
+
+
+# Not by keyword only: one of each interval is made for each record.
+class FormingCandle(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A candle of [start, end) under way, as it would be if it closed now; ``vwap`` is the mean weighted by size."""
+
+    interval: str
+    start: int
+    end: int
+    open: float | None
+    high: float | None
+    low: float | None
+    close: float | None
+    volume: float
+    vwap: float | None
+    tick_count: int
+    ratio: FormingRatio | None = None
+    features: PriceFeatures | None = None
+    ratio_features: RatioFeatures | None = None
+
+
+class LiveCandles(Record, tag="live", frozen=True, gc=False):
+    """One symbol's candles under way, of each interval the one that its newest trade, of ``ts``, lies in.
+
+    For screens: sent as trades come, at most every 50 ms. A newer record stands for all older ones, and a restart may
+    repeat or leave out some.
+    """
+
+    symbol: str
+    ts: int
+    timestamp_out: int
+    candles: tuple[FormingCandle, ...]
 
 
 class Progress(Record, tag="progress", frozen=True, gc=False):
@@ -253,7 +384,8 @@ class DeadLetter(Record, tag="dead_letter", frozen=True, gc=False):
 
 
 RECORDS: Final[tuple[type[Record], ...]] = (
-    Clock, Trade, Reference, Ratio, RatioMark, Candle, Progress, LateTrade, Gap, Lease, DeadLetter,
+    Clock, Trade, Reference, Band, Quote, QuoteCopy, Ratio, RatioMark, RatioMid, Candle, LiveCandles, Progress,
+    LateTrade, Gap, Lease, DeadLetter,
 )  # fmt: skip
 
 encode: Final = msgspec.json.Encoder().encode

@@ -48,6 +48,51 @@ class CryptoTrade(msgspec.Struct, tag_field="ev", tag="XT", gc=False):
     r: TimeMs = 0
 
 
+class LuldBand(msgspec.Struct, tag_field="ev", tag="LULD", gc=False):
+    """A stock's price bands ``h`` and ``l``, 0 where none is in force, and the LULD indicators.
+
+    ``t`` is documented in ms and was seen in ns: take it by its size.
+    """
+
+    symbol: str = msgspec.field(name="T")
+    t: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    h: float = 0
+    l: float = 0  # noqa: E741 - the vendor's name
+    i: tuple[Code, ...] = ()
+    z: Tape = 0
+    q: Sequence = 0
+
+
+class StockQuote(msgspec.Struct, tag_field="ev", tag="Q", gc=False):
+    """A stock's best bid and ask. A side that nobody quotes is left out, or its price is 0."""
+
+    sym: str
+    t: TimeMs
+    bp: float | None = None
+    bs: float | None = None
+    bx: Code = 0
+    ap: float | None = None
+    as_: float | None = msgspec.field(name="as", default=None)
+    ax: Code = 0
+    c: Code | tuple[Code, ...] | None = None
+    i: tuple[Code, ...] = ()
+    z: Tape = 0
+    q: Sequence = 0
+
+
+class CryptoQuote(msgspec.Struct, tag_field="ev", tag="XQ", gc=False):
+    """A pair's best bid and ask on the exchange ``x``."""
+
+    pair: str
+    t: TimeMs
+    bp: float | None = None
+    bs: float | None = None
+    ap: float | None = None
+    as_: float | None = msgspec.field(name="as", default=None)
+    x: Code = 0
+    r: TimeMs = 0
+
+
 class Status(msgspec.Struct, tag_field="ev", tag="status", gc=False):
     """A word of the server about the connection."""
 
@@ -56,5 +101,8 @@ class Status(msgspec.Struct, tag_field="ev", tag="status", gc=False):
 
 
 VendorTrade = StockTrade | CryptoTrade
-OTHER_CHANNELS: Final = frozenset({"Q", "A", "AM", "XQ", "XA", "XAS", "XL2", "LULD"})
-"""Events that are known and not read here."""
+VendorQuote = StockQuote | CryptoQuote
+QUOTES: Final = frozenset({"Q", "XQ"})
+LULD: Final = "LULD"
+OTHER_CHANNELS: Final = frozenset({"Q", "A", "AM", "XQ", "XA", "XAS", "XL2", LULD})
+"""Events that are known and not read here; price bands and quotes are, where they are subscribed."""

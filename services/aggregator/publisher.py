@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from marketdata.bands import BandBook
 from marketdata.calendar import TradingHours
 from marketdata.candles import CandleEngine, Closed
 from marketdata.feature_book import FeatureBook, Features
@@ -19,7 +20,7 @@ class Publisher:
     """Gives every output its ``src``: the input record's place and its ordinal within the output topic.
 
     ``sessions`` is the exchange's calendar, None for a market that never closes; ``hours`` which of all and regular
-    hours are published.
+    hours are published. ``bands`` are those of the symbols it publishes, none unless the input holds some.
     """
 
     def __init__(  # noqa: PLR0917 - one place makes it
@@ -39,6 +40,7 @@ class Publisher:
         self._book = book
         self._sessions = sessions
         self._hours = hours
+        self.bands = BandBook()
         self._topics = [topics.candles(market, level.name) for level in levels]
         self._progress = topics.progress(market)
         self._late = topics.late(market)
@@ -111,5 +113,6 @@ class Publisher:
             ratio=closed.shown.ratio_block(closed.end) if closed.has_ratio else None,
             features=features[0],
             ratio_features=features[1],
+            luld=self.bands.in_force(closed.symbol, closed.end) if self.bands else None,
             src=src,
         )

@@ -13,12 +13,12 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from marketdata.records import UNREADABLE, Clock, Gap, Trade
+from marketdata.records import UNREADABLE, Band, Clock, Gap, Trade
 from marketdata.topics import MARKETS, Topics
 from services.ingest.copies import CopyWatch, Uncopied
 from services.ingest.left import Left, open_starts
 from services.ingest.seen import STOCKS_DAY_SHIFT_US, Seen
-from services.ingest.writer import AS_REFERENCE
+from services.ingest.writer import AS_QUOTE_COPY, AS_REFERENCE
 from streaming.fatal import die
 from streaming.kafkaclient import client_config
 
@@ -30,7 +30,7 @@ GAPS_BACK: Final = 10_000
 """Records of feed.gaps that are read back, and gaps that are remembered."""
 REQUEST_S: Final = 10.0
 
-_decode = msgspec.json.Decoder(Trade | Clock).decode
+_decode = msgspec.json.Decoder(Trade | Clock | Band).decode
 _decode_gap = msgspec.json.Decoder(Gap).decode
 
 
@@ -200,7 +200,7 @@ class LogFollower:
         value = message.value() or b""
         if value.startswith(AS_REFERENCE):
             self._copies.copy(place[1], message.key(), value)
-        else:
+        elif not value.startswith(AS_QUOTE_COPY):
             if place[0] == self._crypto:
                 self._copies.trade(message.key(), value)
             with suppress(*UNREADABLE):  # not ours: readers dead-letter it
@@ -220,13 +220,14 @@ class LogFollower:
         end.epoch = max(end.epoch, record.epoch)
         if type(record) is Trade:
             end.seen[market].is_new(record)
+        if type(record) is not Clock:
             return
         self._first_clock.setdefault(market, record.ts)
         newest = self._clocks.get(place)
         if newest is None or (record.epoch, record.ts) > (newest.epoch, newest.ts):
             self._clocks[place] = record
 
-    def _left_over(self, place: Place, market: str, record: Trade | Clock) -> None:
+    def _left_over(self, place: Place, market: str, record: Trade | Clock | Band) -> None:
         if record.epoch >= (self._own_epoch or 0):
             self._unfenced.discard(place)
         elif type(record) is Trade and place in self._unfenced:

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 from confluent_kafka import OFFSET_STORED, Consumer, KafkaException, Message, TopicPartition
 
+from marketdata.bands import band_of
 from marketdata.normalise import NormaliseError, normalise
 from marketdata.records import UNREADABLE, Trade
 from marketdata.topics import Topics
@@ -91,7 +92,7 @@ class Retry:
         topic = dict(message.headers() or ()).get("topic")
         if topic is not None:
             return self._record(topic.decode(), raw, writer, now)
-        frame = read_frame(raw if raw.lstrip()[:1] == b"[" else b"[%b]" % raw)
+        frame = read_frame(raw if raw.lstrip()[:1] == b"[" else b"[%b]" % raw, luld=True)
         new = 0
         for event in frame.trades:
             market = "stocks" if type(event) is StockTrade else "crypto"
@@ -101,6 +102,11 @@ class Retry:
                 writer.dead_letter(str(error), msgspec.json.encode(event), now)
                 continue
             new += writer.trade(market, msgspec.structs.replace(trade, backfilled=True))
+        for band in frame.bands:
+            try:
+                writer.band(band_of(band, now, writer.epoch))
+            except NormaliseError as error:
+                writer.dead_letter(str(error), msgspec.json.encode(band), now)
         for reason, bad in frame.bad:
             writer.dead_letter(reason, bad, now)
         return new

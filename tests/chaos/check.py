@@ -285,6 +285,8 @@ class Log:
         elif record.kind == "reference":
             if self._is_new(self.references, record):
                 self._take_reference(offset, record)
+        elif record.kind != "trade":
+            return  # bands and copies of quotes: no trades, and no part of a candle that is checked here
         elif self._is_new(self.accepted, record):
             self._take_trade(offset, record)
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from marketdata.records import DeadLetter, Gap, LateTrade, encode
+from marketdata.records import DeadLetter, Gap, LateTrade, Luld, encode
 from tests.integration.test_sink_support import (
     BASE_US,
     Bench,
@@ -88,7 +88,7 @@ def test_a_revised_tick_replaces_only_if_higher(bench: Bench) -> None:
 def test_candles_their_revisions_and_what_was_known(bench: Bench) -> None:
     bench.send_candles(
         [
-            candle(0, close=1.0, out=100),
+            candle(0, close=1.0, out=100, luld=Luld(22.5, None, "limit", BASE_US + 7)),
             candle(0, interval="1m", close=5.0, out=100),
             candle(0, hours="regular", close=1.0, out=100),
             candle(1, ratio=None, out=200),
@@ -98,7 +98,7 @@ def test_candles_their_revisions_and_what_was_known(bench: Bench) -> None:
         bench.wait_positions()
         bench.send_candles([candle(0, close=2.0, revision=1, out=300), candle(0, close=3.0, revision=2, out=400)])
         bench.wait_positions()
-        bench.send_candles([candle(0, close=4.0, revision=3, out=500)])
+        bench.send_candles([candle(0, close=4.0, revision=3, out=500, luld=Luld(23.5, 19.5, "normal", BASE_US + 9))])
         bench.wait_positions()
     key = f"interval = '500ms' AND hours = 'all' AND start = '{at(BASE_US)}'"
     assert bench.rows(f"SELECT close, revision FROM candles WHERE {key}") == [(Decimal("4.0"), 3)]
@@ -111,6 +111,13 @@ def test_candles_their_revisions_and_what_was_known(bench: Bench) -> None:
     for moment, close in ((99, None), (100, "1.0"), (350, "2.0"), (400, "3.0"), (9_999, "4.0")):
         known = bench.rows(f"SELECT close FROM candles_as_of('{at(BASE_US + moment)}') WHERE {key}")
         assert known == ([] if close is None else [(Decimal(close),)])
+    bands = "limit_up, limit_down, luld_state, luld_since"
+    assert bench.rows(f"SELECT {bands} FROM candles WHERE {key}") == [
+        (Decimal("23.5"), Decimal("19.5"), "normal", at(BASE_US + 9))
+    ]
+    then = bench.rows(f"SELECT {bands} FROM candles_as_of('{at(BASE_US + 100)}') WHERE {key}")
+    assert then == [(Decimal("22.5"), None, "limit", at(BASE_US + 7))]
+    assert bench.rows(f"SELECT {bands} FROM candles WHERE interval = '1m'") == [(None, None, None, None)]
     aggregates = bench.rows("SELECT time, symbol, close_ratio, tick_count, revision FROM ratio_aggregates_500ms")
     assert aggregates == [(at(BASE_US), "MARA", Decimal("0.0004"), 3, 3)]
     assert bench.rows("SELECT count(*) FROM candles") == [(4,)]

@@ -12,7 +12,7 @@ from marketdata.calendar import new_york_hours
 from marketdata.candles import CandleEngine
 from marketdata.feature_book import FeatureBook, FeatureSettings
 from marketdata.intervals import levels
-from marketdata.records import Candle, Clock, Ratio, Record, encode
+from marketdata.records import Band, Candle, Clock, Luld, Ratio, Record, encode
 from marketdata.topics import DEFAULT_INTERVALS, Topics
 from services.aggregator.publisher import Publisher
 from services.aggregator.stocks import StocksProcessor
@@ -27,6 +27,7 @@ TOPICS = Topics("t.")
 SESSIONS = new_york_hours()
 LEVELS = levels(DEFAULT_INTERVALS, SESSIONS)
 FEATURES = FeatureSettings(("15s", "1m", "5m", "1h"), ("all", "regular"), SESSIONS)
+STATES: dict[int, Any] = {15: "normal", 17: "paused", 18: "normal", 21: "normal", 23: "limit", 24: "normal"}
 OUTPUTS = (
     *dict.fromkeys(TOPICS.candles("stocks", level.name) for level in LEVELS),
     TOPICS.progress("stocks"),
@@ -36,7 +37,7 @@ _candle = msgspec.json.Decoder(Candle).decode
 
 
 def log_of(seed: int, records: int) -> list[Record]:
-    """Trades of a few symbols, late ones, cancels, changed answers of the join, clocks and long quiet stretches."""
+    """Trades, late ones, cancels, changed answers of the join, price bands, clocks and long quiet stretches."""
     rng = random.Random(seed)
     made: list[Record] = []
     trades: list[Ratio] = []
@@ -54,6 +55,13 @@ def log_of(seed: int, records: int) -> list[Record]:
                 else {"revision": 1, "ratio": 0.5 + rng.random(), "timestamp_out": clock}
             )
             made.append(msgspec.structs.replace(old, src=src, **fields))
+        elif draw < 0.4:
+            late = rng.choice((0, 0, 0, 300_000, 12 * S, 70 * S, 140 * S))
+            made.append(Band(
+                symbol=rng.choice("ABC"), ts=clock + 100_000 - late, received_ts=clock, epoch=1, sequence=n % 3,
+                limit_up=float(rng.randrange(10, 20)), limit_down=rng.choice((None, 5.5)),
+                indicators=(rng.choice((*STATES, 16, 22, 99)),), src=src,
+            ))  # fmt: skip
         else:
             late = rng.choice((0, 0, 0, 0, 300_000, 12 * S, 70 * S, 140 * S, 170 * S))
             price = rng.randrange(900, 1_100) / 100
@@ -150,6 +158,28 @@ def play(
     return service.producer.written
 
 
+def in_force(bands: list[Band], end: int) -> Luld | None:
+    """The last word before ``end``, of that trading day (it begins at 05:00 UTC), told in the order of time."""
+    begin = (end - 1 - 5 * 3_600 * S) // (86_400 * S) * 86_400 * S + 5 * 3_600 * S
+    luld = None
+    for band in sorted((b for b in bands if begin <= b.ts < end), key=lambda b: (b.ts, b.sequence)):
+        state = STATES.get(band.indicators[0], luld.state if luld else "normal")
+        since = luld.since if luld and luld.state == state else band.ts
+        luld = Luld(band.limit_up, band.limit_down, state, since)
+    return luld
+
+
+def check_bands(log: list[Record], candles: list[Candle]) -> None:
+    """Each candle has the band in force at its end, of those that stood above the clock that published it."""
+    bands = {symbol: [b for b in log if type(b) is Band and b.symbol == symbol] for symbol in "ABC"}
+    for candle in candles:
+        known = [b for b in bands[candle.symbol] if b.src and b.src < candle.src]
+        assert candle.luld == in_force(known, candle.end), candle
+    states = {(c.luld.state if c.luld else None, c.revision > 0) for c in candles}
+    assert states >= {(s, revised) for s in ("normal", "limit", "paused") for revised in (False, True)}
+    assert (None, False) in states
+
+
 @pytest.mark.parametrize(("seed", "carry"), [(0, False), (1, False), (2, True), (3, True)])
 def test_one_that_was_killed_writes_what_one_never_stopped_does(seed: int, *, carry: bool) -> None:
     log = log_of(seed, 2_500)
@@ -157,6 +187,7 @@ def test_one_that_was_killed_writes_what_one_never_stopped_does(seed: int, *, ca
     candles = [_candle(value) for value in whole[TOPICS.candles("stocks", "15s")]]
     assert {c.hours for c in candles} == {"all", "regular"}
     assert any(c.revision and c.features and c.features.sma_20 for c in candles)
+    check_bands(log, [_candle(v) for t in OUTPUTS[:-2] for v in whole[t]])
     for n in range(3):
         again = play(log, 0.1, 0.01, n, carry=carry)
         for topic in OUTPUTS:

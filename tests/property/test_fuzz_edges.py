@@ -96,6 +96,8 @@ class Ingest:
         self.producer = FakeProducer()
         monkeypatch.setattr("services.ingest.writer.exact_producer", lambda *_, **__: self.producer)
         self._live: Any = SimpleNamespace(
+            _settings=SimpleNamespace(luld=False),
+            _quoting=None,
             _writer=new_writer(),
             _clocks={market: LiveClock(250_000, 0, 2_000_000, 0) for market in ("stocks", "crypto")},
             _silence=SimpleNamespace(heard=lambda *_: None),
@@ -176,6 +178,12 @@ def a_trade(rng: random.Random, n: int, kind: str = "trade") -> dict[str, Any]:
     return made | rng.choice(more)
 
 
+def a_band(rng: random.Random, n: int) -> dict[str, Any]:
+    ts = NOW + n * 40_000
+    return {"kind": "band", "symbol": "MARA", "ts": ts, "received_ts": ts, "epoch": 1, "limit_up": 22.5,
+            "limit_down": rng.choice((18.5, None)), "indicators": [rng.randrange(14, 31)], "sequence": n}  # fmt: skip
+
+
 def a_clock(_rng: random.Random, n: int) -> dict[str, Any]:
     return {"kind": "clock", "ts": (NOW + n * 40_000) // 50_000 * 50_000, "epoch": 1}
 
@@ -245,8 +253,8 @@ def a_reference(rng: random.Random, n: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("service", "makers", "src"),
     [
-        (ratio_service, [a_trade, a_trade, a_reference, a_clock], False),
-        (stocks_candles, [a_ratio, a_ratio, a_clock], True),
+        (ratio_service, [a_trade, a_trade, a_reference, a_band, a_clock], False),
+        (stocks_candles, [a_ratio, a_ratio, a_band, a_clock], True),
         (crypto_candles, [a_trade, a_trade, a_clock], False),
     ],
 )

@@ -26,7 +26,7 @@ from marketdata.contracts import (
     schema_of,
 )
 from marketdata.contracts.channels import CHANNELS
-from marketdata.records import RECORDS, Candle, Clock, DeadLetter, Gap, Ratio, Record, Reference, Trade
+from marketdata.records import RECORDS, Band, Candle, Clock, DeadLetter, Gap, Ratio, Record, Reference, Trade
 from marketdata.topics import Topics
 
 Schema = dict[str, Any]
@@ -90,7 +90,7 @@ def test_every_topic_to_create_has_one_channel_and_the_other_way_round() -> None
 def test_a_channel_is_derived_exactly_if_its_records_carry_src() -> None:
     for channel in CHANNELS:
         carries = {r for r in channel.records if "src" in r.__struct_fields__}
-        optional = carries & {Clock, Reference}  # passed on: they have src on ratios only
+        optional = carries & {Band, Clock, Reference}  # passed on: they have src on ratios only
         if channel.source is None:
             assert carries == optional, channel.address
         else:
@@ -114,7 +114,7 @@ def test_asyncapi_names_key_kinds_headers_and_rule() -> None:
     document = asyncapi()
     ratios = document["channels"]["ratios"]
     assert ratios["address"] == "{namespace}ratios"
-    assert list(ratios["messages"]) == ["ratio", "clock", "reference"]
+    assert list(ratios["messages"]) == ["ratio", "clock", "reference", "band"]
     assert ratios["x-key"] == "symbol"
     assert ratios["x-derived-from"] == "{namespace}trades.stocks"
     assert "accept a record only if its src is greater" in ratios["x-readers-rule"]
