@@ -4,7 +4,7 @@ VENV   := .venv
 MARKET := $(VENV)/bin/market
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run replay watch status psql clean test test-fast test-long chaos lint format contracts monitoring bench k8s-render
+.PHONY: help setup run replay watch status psql clean test test-fast test-long chaos lint format contracts monitoring bench k8s-render image requirements sbom release
 
 help:  ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\1\t/' | expand -t 12
@@ -75,7 +75,7 @@ monitoring: setup  ## Write docs/metrics.md and the dashboards anew from the cod
 bench: setup  ## Events a second of each stage and latency (prints JSON)
 	@$(VENV)/bin/python -m bench stages --json
 
-k8s-render:  ## Write each Kubernetes overlay as one file into build/k8s
+k8s-render:  ## Write each Kubernetes overlay, and the alert rules for the Prometheus operator, as one file into build/k8s
 	@mkdir -p build/k8s
 	@build="kubectl kustomize"; command -v kubectl >/dev/null || build="kustomize build"; \
 	  for overlay in local production; do \

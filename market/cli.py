@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -45,6 +46,21 @@ app.command()(rebuild)
 app.command()(doctor)
 app.command()(status)
 app.command()(candles)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"market-pipeline {metadata.version('market-pipeline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the command itself."""
 
 
 @app.command()
@@ -111,7 +127,8 @@ def replay(  # noqa: PLR0917 - typer reads the options from the parameters
     name = name or time.strftime("%Y%m%d_%H%M%S")
     options = Options(data_dir.absolute(), f"replay-{name}.", f"replay_{name}".replace("-", "_").lower(),
                       workers=workers, feed=False,
-                      environment={"SOURCE": "files", "FILES": ",".join(files), "SPEED": speed})  # fmt: skip
+                      environment={"SOURCE": "files", "FILES": ",".join(files), "SPEED": speed,
+                                   "CANDLES_LIVE": "false"})  # fmt: skip
     with stopping(), stack_errors(), servers_of(options.data_dir) as servers:
         say(f"replaying into topics {options.namespace}* and schema {options.schema}")
         seconds = Replay(options, servers, say).run()

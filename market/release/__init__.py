@@ -1,0 +1,1 @@
+"""One command makes a release: ``python -m market.release VERSION`` (docs/deployment.md)."""
