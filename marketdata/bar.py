@@ -19,7 +19,10 @@ _RATIO_UNIT_F: Final = float(RATIO_UNIT)
 
 
 class Tick(NamedTuple):
-    """A trade inside a bucket. The first five fields are its order, so that sorting a list of ticks sorts trades."""
+    """A trade inside a bucket. The first five fields are its order, so that sorting a list of ticks sorts trades.
+
+    ``quote`` is the bid and ask that it met, the ask not below the bid; None where there was no such quote.
+    """
 
     ts: int
     sequence: int
@@ -33,6 +36,7 @@ class Tick(NamedTuple):
     volume: bool
     ratio: float | None
     side: int = 0
+    quote: tuple[float, float] | None = None
 
 
 SELL: Final = 1
@@ -46,11 +50,33 @@ class Flow(NamedTuple):
     side: int = 0
 
 
+class Quoted(NamedTuple):
+    """Of the price-forming ticks with a quote: how many, and the sums of ask - bid and of 2 |price - middle| in UNIT.
+
+    ``sides`` counts those whose volume went to a side by the quote rule.
+    """
+
+    ticks: int
+    spread: int
+    effective: int
+    sides: int
+
+    def plus(self, other: Quoted) -> Quoted:
+        """Both together."""
+        return Quoted(
+            self.ticks + other.ticks, self.spread + other.spread, self.effective + other.effective,
+            self.sides + other.sides,
+        )  # fmt: skip
+
+
 class Bar:
-    """The aggregate of some trades in one span of time; ``bought`` and ``sold`` are volumes by the taker's side."""
+    """The aggregate of some trades in one span of time; ``bought`` and ``sold`` are volumes by the taker's side.
+
+    ``quoted`` is None where no tick has a quote.
+    """
 
     __slots__ = (
-        "bought", "close", "high", "low", "open", "price_sum", "price_weight", "priced_size", "ratio_close",
+        "bought", "close", "high", "low", "open", "price_sum", "price_weight", "priced_size", "quoted", "ratio_close",
         "ratio_first_ts", "ratio_high", "ratio_last_ts", "ratio_low", "ratio_open", "ratio_sum", "ratio_ticks",
         "ratio_time_sum", "sold", "ticks", "trades", "volume",
     )  # fmt: skip
@@ -68,6 +94,7 @@ class Bar:
         self.trades = 0
         self.bought = 0
         self.sold = 0
+        self.quoted: Quoted | None = None
         self.ratio_open: float | None = None
         self.ratio_high: float | None = None
         self.ratio_low: float | None = None
@@ -145,12 +172,15 @@ def add_ticks(bar: Bar, ticks: list[Tick]) -> None:
             _add_price(bar, tick, size)
             if tick.ratio is not None:
                 _add_ratio(bar, tick.ts, tick.ratio)
+            if tick.quote is not None:
+                _add_quote(bar, tick, tick.quote)
 
 
 def take_sides(bar: Bar, ticks: list[Tick], before: Flow) -> Flow:
     """Split the volume of sorted ``ticks`` into ``bar``'s bought and sold; what is known after them.
 
-    A side that the feed names counts; else the tick rule decides on trades that form prices: up from the last
+    A side that the feed names counts. Else, of trades that form prices, one above the middle of its quote is a
+    buyer's, below it a seller's; the tick rule decides on those at the middle or without a quote: up from the last
     different price is a buyer's, down a seller's (Lee and Ready 1991). The rest has no side.
     """
     last, side = before
@@ -163,8 +193,11 @@ def take_sides(bar: Bar, ticks: list[Tick], before: Flow) -> Flow:
         elif last is not None and price != last:
             side = BUY if price > last else SELL
         last = price
-        if tick.volume and side:
-            if side == BUY:
+        taken = side
+        if tick.quote is not None and not tick.side:
+            taken = quote_side(price, tick.quote) or side
+        if tick.volume and taken:
+            if taken == BUY:
                 bar.bought += round(tick.size * UNIT)
             else:
                 bar.sold += round(tick.size * UNIT)
@@ -186,6 +219,24 @@ def _add_price(bar: Bar, tick: Tick, size: int) -> None:
         if bar.open is None:
             bar.open = price
         bar.close = price
+
+
+def quote_side(price: float, quote: tuple[float, float]) -> int:
+    """The quote rule: BUY above the middle, SELL below it, 0 at it."""
+    above = _above_middle(price, quote)
+    return BUY if above > 0 else SELL if above else 0
+
+
+def _above_middle(price: float, quote: tuple[float, float]) -> int:
+    """2 (price - middle), exactly, in UNIT."""
+    return 2 * round(price * UNIT) - round(quote[0] * UNIT) - round(quote[1] * UNIT)
+
+
+def _add_quote(bar: Bar, tick: Tick, quote: tuple[float, float]) -> None:
+    above = _above_middle(tick.price, quote)
+    spread = round(quote[1] * UNIT) - round(quote[0] * UNIT)
+    met = Quoted(1, spread, abs(above), 1 if above and tick.volume and not tick.side else 0)
+    bar.quoted = met if bar.quoted is None else bar.quoted.plus(met)
 
 
 def _add_ratio(bar: Bar, ts: int, ratio: float) -> None:
@@ -221,6 +272,8 @@ def _roll_price(total: Bar, bar: Bar) -> None:
     total.trades += bar.trades
     total.bought += bar.bought
     total.sold += bar.sold
+    if bar.quoted is not None:
+        total.quoted = bar.quoted if total.quoted is None else total.quoted.plus(bar.quoted)
     if total.open is None:
         total.open = bar.open
     if bar.close is not None:

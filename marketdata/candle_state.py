@@ -6,7 +6,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from marketdata.bar import Bar
+from marketdata.bands import BandsState
+from marketdata.bar import Bar, Quoted
 from marketdata.order import OrderKey, id_key, id_text
 
 _PLAIN: Final = (
@@ -19,10 +20,11 @@ _SUMS: Final = (
 
 
 class BarState(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A bar: ``plain`` values, and the sums, which pass 64 bits, as hexadecimal text."""
+    """A bar: ``plain`` values, and the sums, which pass 64 bits, as hexadecimal text; ``quoted`` in the same way."""
 
     plain: tuple[float | int | None, ...]
     sums: tuple[str, ...]
+    quoted: tuple[str, ...] | None = None
 
 
 class BucketState(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -63,7 +65,8 @@ class SymbolState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One symbol's part of a snapshot; ``flow`` is what the tick rule knew after the trades that are gone.
 
     ``features`` are histories of candles before those trades, by the key of their level. ``carried``: the clock since
-    which empty candles are published, and the last closes of price and ratio before those trades.
+    which empty candles are published, and the last closes of price and ratio before those trades. ``bands``: all that
+    can still be asked for.
     """
 
     buckets: tuple[BucketState, ...] = ()
@@ -72,6 +75,7 @@ class SymbolState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     flow: tuple[float | None, int] | None = None
     features: tuple[tuple[str, bytes], ...] = ()
     carried: tuple[int, float | None, float | None] | None = None
+    bands: BandsState = ()
 
 
 class EngineMark(NamedTuple):
@@ -84,7 +88,9 @@ class EngineMark(NamedTuple):
 def pack_bar(bar: Bar) -> BarState:
     """``bar`` as it is stored."""
     return BarState(
-        tuple(getattr(bar, name) for name in _PLAIN), tuple(format(getattr(bar, name), "x") for name in _SUMS)
+        tuple(getattr(bar, name) for name in _PLAIN),
+        tuple(format(getattr(bar, name), "x") for name in _SUMS),
+        None if bar.quoted is None else tuple(format(value, "x") for value in bar.quoted),
     )
 
 
@@ -95,6 +101,8 @@ def unpack_bar(state: BarState) -> Bar:
         setattr(bar, name, value)
     for name, text in zip(_SUMS, state.sums, strict=True):
         setattr(bar, name, int(text, 16))
+    if state.quoted is not None:
+        bar.quoted = Quoted(*(int(text, 16) for text in state.quoted))
     return bar
 
 

@@ -6,7 +6,8 @@ they cannot tell: each history as it stood before them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 from marketdata.actions import ActionTable
@@ -19,7 +20,7 @@ from marketdata.intervals import Interval, is_whole
 from marketdata.sessions import exchange_day
 from marketdata.units import DAY_US, floor_to
 
-_TICK_RULE, _FEED = 1, 3
+_UNKNOWN, _TICK_RULE, _QUOTE_RULE, _FEED = range(4)
 
 Features = tuple[PriceFeatures | None, RatioFeatures | None]
 Views = dict[str, Features]
@@ -64,11 +65,25 @@ class FeatureBook:
             self._row(closed.level, closed.start, closed.bar)
         )
 
-    def peek(self, level: int, symbol: str, start: int, bar: Bar) -> Views:
-        """The features that a forming candle would have if it closed now."""
-        if not self._views.get(level):
-            return {}
-        return self._track(level, symbol, start).peek(self._row(level, start, bar))
+    def has_features(self, level: int) -> bool:
+        """Whether candles of ``level`` have features."""
+        return bool(self._views.get(level))
+
+    def peek(self, level: int, symbol: str, bars: Sequence[tuple[int, Bar]]) -> Views:
+        """The features of the last of ``bars``, (start, bar) by start, if they all closed now; nothing changes."""
+        track, day, actions = self._track(level, symbol, None), self._days.get(symbol, 0), self._settings.actions
+        views: Views = {}
+        if len(bars) == 1 and (not actions or trading_day(bars[0][0]) <= day):
+            views = track.peek(self._row(level, *bars[0]))
+        else:
+            track = deepcopy(track)
+            for start, bar in bars:
+                if actions and trading_day(start) > day:
+                    day = trading_day(start)
+                    self._bring_over(track, symbol, day)
+                views = track.close(self._row(level, start, bar))
+        last = bars[-1][1]
+        return views if last.trades or last.ticks else {}
 
     def take_adjusted(self) -> set[str]:
         """The symbols whose histories a corporate action changed since the last call."""
@@ -117,29 +132,41 @@ class FeatureBook:
     def _act(self, symbol: str, start: int) -> None:
         """Once a day: bring the histories of ``symbol`` over splits and changes of symbol since they ended."""
         day = trading_day(start)
-        if self._days.get(symbol) == day:
+        if day <= self._days.get(symbol, 0):
             return
         self._days[symbol] = day
-        actions = self._settings.actions
         for level in self._views:
-            track = self._track(level, symbol, start)
-            last = trading_day(track.newest)
-            if track.newest < 0 or last >= day:
-                continue
-            factor = actions.factor(symbol, last, day)
-            anew = actions.starts_anew(symbol, last, day)
-            if anew or factor != 1:
+            if self._bring_over(self._track(level, symbol, start), symbol, day):
                 self._adjusted.add(symbol)
-                track.forget(self._engine.oldest)
-                track.reset() if anew else track.adjust(float(factor))
+
+    def _bring_over(self, track: FeatureTrack, symbol: str, day: int) -> bool:
+        """Bring one history to ``day``; True where that changed it."""
+        actions, last = self._settings.actions, trading_day(track.newest)
+        if track.newest < 0 or last >= day:
+            return False
+        factor = actions.factor(symbol, last, day)
+        anew = actions.starts_anew(symbol, last, day)
+        if not anew and factor == 1:
+            return False
+        track.forget(self._engine.oldest)
+        if anew:
+            track.reset()
+        else:
+            track.adjust(float(factor))
+        return True
 
     def _row(self, level: int, start: int, bar: Bar) -> FeatureBar:
         session, regular = self._session(level, start)
-        source = (_FEED if self._settings.sessions is None else _TICK_RULE) if bar.bought or bar.sold else 0
+        quoted, source = bar.quoted, _UNKNOWN
+        if bar.bought or bar.sold:
+            source = _TICK_RULE if quoted is None or not quoted.sides else _QUOTE_RULE
+            source = _FEED if self._settings.sessions is None else source
         return FeatureBar(
             start, session, regular, bar.open, bar.high, bar.low, bar.close, bar.volume / UNIT, bar.trades,
             bar.price_weight / (UNIT * UNIT), bar.priced_size / UNIT, bar.bought / UNIT, bar.sold / UNIT, source,
             bar.ratio_open, bar.ratio_high, bar.ratio_low, bar.ratio_close,
+            None if quoted is None else quoted.spread / (quoted.ticks * UNIT),
+            None if quoted is None else quoted.effective / (quoted.ticks * UNIT),
         )  # fmt: skip
 
     def _session(self, level: int, start: int) -> tuple[int, bool]:

@@ -235,6 +235,7 @@ class RatioJoin:
             trade.symbol, trade.ts, trade.received_ts, trade.exchange, trade.id, trade.epoch,
             trade.price, trade.size, int(trade.size), *updates, src, now,
             *_answer(trade, match), reason, trade.sequence, trade.trf, trade.correction, revision,  # type: ignore[arg-type]
+            trade.bid, trade.ask,
         )  # fmt: skip
 
     def _match(self, trade: Trade) -> tuple[Reference | None, RatioReason | None]:

@@ -19,6 +19,12 @@ DAY_MS: Final = 86_400_000
 SERVICES: Final = ("ingest", "ratio", "aggregator", "sink")
 AGENTS: Final = ("ratio", "stocks", "crypto")
 LEASE_KEPT_MS: Final = 3_600_000
+LIVE_CONFIG: Final = {
+    "cleanup.policy": "compact,delete",
+    "message.timestamp.type": "LogAppendTime",
+    "retention.ms": "600000",
+    "segment.ms": "60000",
+}
 STATE_CONFIG: Final = {
     "cleanup.policy": "compact",
     "message.timestamp.type": "LogAppendTime",
@@ -62,9 +68,22 @@ class Topics:
         """Ratios of stocks that do not trade while BTC moves, at most four a second a symbol."""
         return f"{self.namespace}ratio_mark"
 
+    @property
+    def ratio_mid(self) -> str:
+        """Ratios of the middles of quotes, where quotes are subscribed, at most four a second a symbol."""
+        return f"{self.namespace}ratio_mid"
+
+    def quotes(self, market: str) -> str:
+        """Quotes of a market, where they are subscribed."""
+        return f"{self.namespace}quotes.{market}"
+
     def candles(self, market: str, interval: str) -> str:
         """Final candles and their revisions, one topic a market and interval."""
         return f"{self.namespace}candles.{market}.{interval}"
+
+    def live(self, market: str) -> str:
+        """Candles under way, for screens: the newest record of a symbol is all that counts."""
+        return f"{self.namespace}candles.live.{market}"
 
     def progress(self, market: str) -> str:
         """How far each interval is complete, by partition."""
@@ -103,7 +122,7 @@ class Topics:
     def specs(self, partitions: int, intervals: tuple[str, ...] = DEFAULT_INTERVALS) -> list[TopicSpec]:
         """All topics to create. Event times may be old, so nothing expires by record time in a replay."""
         keep = FOREVER_MS if self.namespace else 7 * DAY_MS
-        by_symbol = [self.ratios, self.ratio_mark]
+        by_symbol = [self.ratios, self.ratio_mark, self.ratio_mid, *map(self.quotes, MARKETS)]
         for market in MARKETS:
             by_symbol += [self.trades(market), self.late(market), self.progress(market), self.rebuilt(market)]
             by_symbol += [self.candles(market, interval) for interval in intervals_of(market, intervals)]
@@ -112,6 +131,7 @@ class Topics:
         lease = config | {"retention.ms": str(LEASE_KEPT_MS), "segment.ms": str(LEASE_KEPT_MS)}
         return [
             *(TopicSpec(name, partitions, config) for name in by_symbol),
+            *(TopicSpec(self.live(market), partitions, LIVE_CONFIG) for market in MARKETS),
             *(TopicSpec(name, 1, config) for name in single),
             *(TopicSpec(self.retry(service), 1, config, public=False) for service in ("ingest", "sink")),
             *(TopicSpec(self.state(agent), partitions, STATE_CONFIG, public=False) for agent in AGENTS),

@@ -6,15 +6,20 @@ from dataclasses import dataclass
 from typing import Final
 
 from marketdata.records import (
+    Band,
     Candle,
     Clock,
     DeadLetter,
     Gap,
     LateTrade,
     Lease,
+    LiveCandles,
     Progress,
+    Quote,
+    QuoteCopy,
     Ratio,
     RatioMark,
+    RatioMid,
     Record,
     Reference,
     Trade,
@@ -23,7 +28,7 @@ from marketdata.topics import MARKETS, Topics
 
 _NAMES: Final = Topics("{namespace}")
 _SYMBOL: Final = "symbol"
-HEADERED: Final = (Clock, Trade, Reference, Ratio)
+HEADERED: Final = (Clock, Trade, Reference, Band, QuoteCopy, Ratio)
 """The records that stand on a topic of several kinds: their ``kind`` is in a header too."""
 
 
@@ -47,21 +52,35 @@ class Channel:
     src: str | None = None
 
 
+_TRADES: Final[dict[str, tuple[type[Record], ...]]] = {
+    "stocks": (Trade, Clock, Reference, Band, QuoteCopy), "crypto": (Trade, Clock)
+}  # fmt: skip
+
+
 def _market(market: str) -> tuple[Channel, ...]:
     stocks = market == "stocks"
     label = market.capitalize()
     source = _NAMES.ratios if stocks else _NAMES.trades(market)
     return (
         Channel(
-            f"trades{label}", _NAMES.trades(market), (Trade, Clock, Reference) if stocks else (Trade, Clock), _SYMBOL,
+            f"trades{label}", _NAMES.trades(market), _TRADES[market], _SYMBOL,
             "ingest",
-            "Every trade with the clocks; BTC-USD trades copied into every partition, as references." if stocks
+            "Every trade with the clocks; BTC-USD trades copied into every partition, as references; price bands "
+            "and copies of quotes where they are subscribed." if stocks
             else "Every trade of the crypto pairs, with the clocks.",
+        ),
+        Channel(
+            f"quotes{label}", _NAMES.quotes(market), (Quote,), _SYMBOL, "ingest",
+            "Every quote as it came, where quotes are subscribed; what was missed is never filled in.",
         ),
         Channel(
             f"candles{label}", _NAMES.candles(market, "{interval}"), (Candle,), _SYMBOL, "aggregator",
             "Finished candles and their revisions" + (", price and ratio in one record." if stocks else "."),
             source=source, src="the clock that published it; n counts that clock's candles of the interval",
+        ),
+        Channel(
+            f"candlesLive{label}", _NAMES.live(market), (LiveCandles,), _SYMBOL, "aggregator",
+            "Candles under way, for screens: all intervals of a symbol, at most every 50 ms, kept for 10 minutes.",
         ),
         Channel(
             f"candlesProgress{label}", _NAMES.progress(market), (Progress,), "interval", "aggregator",
@@ -84,14 +103,20 @@ def _market(market: str) -> tuple[Channel, ...]:
 CHANNELS: Final[tuple[Channel, ...]] = (
     *(channel for market in MARKETS for channel in _market(market)),
     Channel(
-        "ratios", _NAMES.ratios, (Ratio, Clock, Reference), _SYMBOL, "ratio",
-        "Each stock trade joined with the last BTC trade at or before it; clocks and references passed on.",
+        "ratios", _NAMES.ratios, (Ratio, Clock, Reference, Band), _SYMBOL, "ratio",
+        "Each stock trade joined with the last BTC trade at or before it; clocks, references and bands passed on.",
         source=_NAMES.trades("stocks"),
         src="the record of trades.stocks; a clock: n counts ratios that filled-in BTC changed, then itself",
     ),
     Channel(
         "ratioMark", _NAMES.ratio_mark, (RatioMark,), _SYMBOL, "ratio",
         "While BTC moves and a stock does not: its last price against the newest BTC price, at most 4 a second.",
+        source=_NAMES.trades("stocks"),
+        src="the clock that made it, the first at or past a multiple of 250 ms; n counts symbols in their order",
+    ),
+    Channel(
+        "ratioMid", _NAMES.ratio_mid, (RatioMid,), _SYMBOL, "ratio",
+        "The middle of a stock's quote against BTC's, where quotes are subscribed, at most 4 a second a symbol.",
         source=_NAMES.trades("stocks"),
         src="the clock that made it, the first at or past a multiple of 250 ms; n counts symbols in their order",
     ),

@@ -75,10 +75,11 @@ def _sentence(clause: str) -> str:
 
 
 def _nested(struct: type[msgspec.Struct]) -> list[type[msgspec.Struct]]:
-    """The structs that stand in fields of ``struct``."""
+    """The structs that stand in fields of ``struct``, and in theirs."""
     types = [field.type for field in msgspec.structs.fields(struct)]
     options = [option for kind in types for option in (kind, *getattr(kind, "__args__", ()))]
-    return [option for option in options if isinstance(option, type) and issubclass(option, msgspec.Struct)]
+    found = [option for option in options if isinstance(option, type) and issubclass(option, msgspec.Struct)]
+    return [inner for option in found for inner in (option, *_nested(option))]
 
 
 def _plain(text: str) -> str:

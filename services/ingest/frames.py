@@ -9,10 +9,38 @@ from typing import Final, NoReturn
 import msgspec
 
 from marketdata.records import UNREADABLE
-from marketdata.vendor import OTHER_CHANNELS, CryptoTrade, Status, StockTrade, VendorTrade
+from marketdata.vendor import (
+    LULD,
+    OTHER_CHANNELS,
+    QUOTES,
+    CryptoQuote,
+    CryptoTrade,
+    LuldBand,
+    Status,
+    StockQuote,
+    StockTrade,
+    VendorQuote,
+    VendorTrade,
+)
 
-_fast: Final = msgspec.json.Decoder(list[StockTrade | CryptoTrade | Status])
-_one: Final = msgspec.json.Decoder(StockTrade | CryptoTrade | Status)
+_Plain = StockTrade | CryptoTrade | Status
+_Banded = _Plain | LuldBand
+_Quoted = _Plain | StockQuote | CryptoQuote
+_Event = _Quoted | LuldBand
+_Wanted = tuple[bool, bool]
+"""Whether price bands are read, and whether quotes are."""
+_fast: Final[dict[_Wanted, msgspec.json.Decoder[list[_Event]]]] = {
+    (False, False): msgspec.json.Decoder(list[_Plain]),
+    (True, False): msgspec.json.Decoder(list[_Banded]),
+    (False, True): msgspec.json.Decoder(list[_Quoted]),
+    (True, True): msgspec.json.Decoder(list[_Event]),
+}
+_one: Final[dict[_Wanted, msgspec.json.Decoder[_Event]]] = {
+    (False, False): msgspec.json.Decoder(_Plain),
+    (True, False): msgspec.json.Decoder(_Banded),
+    (False, True): msgspec.json.Decoder(_Quoted),
+    (True, True): msgspec.json.Decoder(_Event),
+}
 _parts: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -28,32 +56,41 @@ class Frame:
     """One frame, read. ``bad`` holds (reason, bytes) of each element that cannot be read."""
 
     trades: list[VendorTrade] = field(default_factory=list)
+    bands: list[LuldBand] = field(default_factory=list)
+    quotes: list[VendorQuote] = field(default_factory=list)
     statuses: list[Status] = field(default_factory=list)
     bad: list[tuple[str, bytes]] = field(default_factory=list)
     ignored: int = 0
 
 
-def read_frame(raw: bytes) -> Frame:
-    """Read a frame; one bad element does not spoil the others."""
-    frame = Frame()
+def read_frame(raw: bytes, *, luld: bool = False, quotes: bool = False) -> Frame:
+    """Read a frame, with ``luld`` its price bands too, with ``quotes`` its quotes.
+
+    One bad element does not spoil the others.
+    """
+    frame, wanted = Frame(), (luld, quotes)
     try:
-        events = _fast.decode(raw)
+        events = _fast[wanted].decode(raw)
     except UNREADABLE:
-        _read_parts(raw, frame)
+        _read_parts(raw, frame, wanted)
         return frame
     for event in events:
         _sort(event, frame)
     return frame
 
 
-def _sort(event: StockTrade | CryptoTrade | Status, frame: Frame) -> None:
-    if type(event) is Status:
+def _sort(event: _Event, frame: Frame) -> None:
+    if type(event) is StockTrade or type(event) is CryptoTrade:
+        frame.trades.append(event)
+    elif type(event) is StockQuote or type(event) is CryptoQuote:
+        frame.quotes.append(event)
+    elif type(event) is LuldBand:
+        frame.bands.append(event)
+    elif type(event) is Status:
         frame.statuses.append(event)
-    else:
-        frame.trades.append(event)  # type: ignore[arg-type]
 
 
-def _read_parts(raw: bytes, frame: Frame) -> None:
+def _read_parts(raw: bytes, frame: Frame, wanted: _Wanted) -> None:
     try:
         parts = _split(raw)
     except (*UNREADABLE, ValueError) as error:
@@ -61,9 +98,14 @@ def _read_parts(raw: bytes, frame: Frame) -> None:
         return
     for part in parts:
         try:
-            _sort(_one.decode(part), frame)
+            _sort(_one[wanted].decode(part), frame)
         except UNREADABLE as error:
-            if _channel(part) in OTHER_CHANNELS:
+            channel = _channel(part)
+            if channel == LULD and wanted[0]:
+                frame.bad.append((f"not a price band: {error}", bytes(part)))
+            elif channel in QUOTES and wanted[1]:
+                frame.bad.append((f"not a quote: {error}", bytes(part)))
+            elif channel in OTHER_CHANNELS:
                 frame.ignored += 1
             else:
                 frame.bad.append((f"not a trade: {error}", bytes(part)))

@@ -12,11 +12,12 @@ import msgspec
 import structlog
 import uvloop
 
+from marketdata.bands import band_of
 from marketdata.clock import LiveClock
 from marketdata.normalise import NormaliseError, normalise
 from marketdata.topics import MARKETS
 from marketdata.units import SECOND_US
-from marketdata.vendor import StockTrade
+from marketdata.vendor import LuldBand, StockTrade
 from services.ingest import metrics
 from services.ingest.backfill import Backfiller
 from services.ingest.cluster import Cluster, cancelled
@@ -28,6 +29,7 @@ from services.ingest.hours import MarketHours
 from services.ingest.keeper import LeaseKeeper
 from services.ingest.left import Left
 from services.ingest.queue import FrameQueue
+from services.ingest.quoting import Quoting
 from services.ingest.rest import RestClient
 from services.ingest.retry import Retry
 from services.ingest.segments import Received
@@ -98,6 +100,7 @@ class Live:
         gap_us = round(settings.gap_timeout_s * SECOND_US)
         self._gaps = Gaps(writer, self._backfiller, self._corrections, gap_us)
         self._retry = Retry(settings.kafka_bootstrap_servers, settings.topics)
+        self._quoting = self._quotes() if settings.quotes else None
         self._looked = self._mark = 0
         self._ticked = True
         self._silence = SilenceWatch(subscribed)
@@ -218,6 +221,8 @@ class Live:
             return  # nothing was received yet
         value = clock.due(now, gaps.limit(market, now))
         if value is not None:
+            if market == "stocks" and self._quoting is not None:
+                self._quoting.before_clock(value)
             self._writer.clock(market, value)
             self._clock_written = time.monotonic()
 
@@ -237,7 +242,10 @@ class Live:
 
     def _write(self, received: Received) -> None:
         market, received_ts, raw = received
-        frame = read_frame(raw)
+        quoting = self._quoting
+        frame = read_frame(raw, luld=self._settings.luld, quotes=quoting is not None)
+        if quoting is not None and frame.quotes:
+            quoting.take(market, frame.quotes, received_ts)
         writer, clock, epoch = self._writer, self._clocks[market], self._writer.epoch
         for event in frame.trades:
             if (type(event) is StockTrade) != (market == "stocks"):
@@ -249,10 +257,14 @@ class Live:
             except NormaliseError as error:
                 writer.dead_letter(str(error), msgspec.json.encode(event), received_ts)
                 continue
+            if quoting is not None:
+                trade = quoting.stamped(market, trade)
             clock.trade(trade.ts, received_ts)
             self._silence.heard(market, trade.symbol, received_ts)
             writer.trade(market, trade)
             self._backfiller.heard(market, trade)
+        for band in frame.bands:
+            self._band(market, band, received_ts)
         for reason, bad in frame.bad:
             writer.dead_letter(reason, bad, received_ts)
         metrics.IGNORED.inc(frame.ignored)
@@ -261,9 +273,26 @@ class Live:
             metrics.RECEIVED.labels(market).inc(len(frame.trades))
             metrics.RECEIVE_DELAY.labels(market).observe((received_ts - frame.trades[-1].t * 1_000) / SECOND_US)
 
+    def _band(self, market: str, event: LuldBand, received_ts: int) -> None:
+        try:
+            if market != "stocks":
+                raise NormaliseError(f"{type(event).__name__} on the {market} cluster")
+            self._writer.band(band_of(event, received_ts, self._writer.epoch))
+        except NormaliseError as error:
+            self._writer.dead_letter(str(error), msgspec.json.encode(event), received_ts)
+
+    def _quotes(self) -> Quoting:
+        settings = self._settings
+        return Quoting(
+            self._writer,
+            settings.reference_symbols,
+            (settings.allowance_ms + settings.max_hold_ms) * 1_000,
+            self._delay_us("stocks") - self._delay_us("crypto"),
+            lambda market: self._clusters[market].connected_ts,
+        )
+
     def _cluster(self, market: str) -> Cluster:
         settings = self._settings
-        prefix, symbols = ("T", settings.symbols) if market == "stocks" else ("XT", settings.crypto_symbols)
 
         def silence_timeout_s() -> float:
             usual = settings.silence_timeout_s
@@ -273,7 +302,7 @@ class Live:
             market,
             settings.url(market),
             settings.api_key,
-            tuple(f"{prefix}.{symbol}" for symbol in symbols),
+            settings.channels(market),
             self._queue,
             silence_timeout_s=silence_timeout_s,
             max_frame_bytes=settings.max_frame_bytes,

@@ -74,6 +74,8 @@ def await_topics(settings: IngestSettings, stopping: threading.Event) -> bool:
             continue
         own = {*map(topics.trades, MARKETS), topics.gaps, topics.lease, topics.dead_letters("ingest"),
                topics.retry("ingest")}  # fmt: skip
+        if settings.quotes:
+            own |= set(map(topics.quotes, MARKETS))
         ensure_topics(bootstrap, [spec for spec in topics.specs(settings.partitions) if spec.name in own])
         return True
     return False

@@ -89,8 +89,10 @@ SPOOL_BYTES: Final = gauge("ingest_spool_bytes", "bytes", "Bytes of the spool's 
 PRODUCER_RECORDS: Final = gauge("ingest_producer_records", "records", "Records that Kafka has not confirmed yet")
 LEASE_HELD: Final = gauge("ingest_lease_held", "1 or 0", "1 while this instance may write")
 
-for _count in (RECEIVED, WRITTEN, DUPLICATES, BACKFILLED):
-    begin_at_zero(_count, MARKETS)
+begin_at_zero(RECEIVED, MARKETS)
+begin_at_zero(WRITTEN, MARKETS)
+begin_at_zero(DUPLICATES, MARKETS)
+begin_at_zero(BACKFILLED, MARKETS)
 begin_at_zero(GAPS, MARKETS, STATUSES)
 begin_at_zero(RECONNECTS, MARKETS, LOSSES)
 begin_at_zero(REST_ERRORS, FAILURES)

@@ -32,6 +32,8 @@ class IngestSettings(ServiceSettings):
     dry_run: bool = False
     symbols: CommaList = MINERS
     crypto_symbols: CommaList = ("BTC-USD",)
+    luld: bool = Field(False, description="subscribe the stocks' price bands and halts as well")
+    quotes: bool = Field(False, description="subscribe quotes as well")
     stocks_url: str | None = None
     crypto_url: str | None = None
     allowance_ms: int = Field(250, ge=0, description="how long the clock waits for trades")
@@ -70,6 +72,14 @@ class IngestSettings(ServiceSettings):
     def spool(self) -> Path:
         """Where this namespace's frames are kept."""
         return self.spool_dir / (self.namespace.rstrip(".") or "live")
+
+    def channels(self, market: str) -> tuple[str, ...]:
+        """What is subscribed of a market's cluster."""
+        crypto = market == "crypto"
+        wanted = {"XT": crypto, "XQ": crypto and self.quotes, "T": not crypto, "Q": not crypto and self.quotes,
+                  "LULD": not crypto and self.luld}  # fmt: skip
+        kinds = [kind for kind, is_wanted in wanted.items() if is_wanted]
+        return tuple(f"{k}.{symbol}" for k in kinds for symbol in (self.crypto_symbols if crypto else self.symbols))
 
     def url(self, market: str) -> str:
         """The WebSocket address of a market's cluster."""

@@ -12,7 +12,7 @@ from marketdata.records import UNREADABLE, Clock, Trade
 from services.ingest.seen import CORRECTION_RECORDS
 from streaming.kafkaclient import client_config
 
-REFERENCE: Final = b'{"kind":"reference"'
+COPIES: Final = (b'{"kind":"reference"', b'{"kind":"quote_copy"')
 MARGIN_MS: Final = 60_000
 AT_ONCE: Final = 2_000
 PAUSE_S: Final = 0.01
@@ -118,7 +118,7 @@ def _clock(value: bytes) -> Clock | None:
 
 
 def _record(value: bytes) -> Trade | Clock | None:
-    if value.startswith(REFERENCE):
+    if value.startswith(COPIES):
         return None
     try:
         record: Trade | Clock = _decode(value)

@@ -1,4 +1,4 @@
-"""The only one who writes trades.*: trades, BTC copies and clocks, in the order in which it is given them."""
+"""The only one who writes trades.*: trades, BTC copies, bands and clocks, in the order in which it is given them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import structlog
 from confluent_kafka import Producer
 
 from marketdata.partition import partition_of
-from marketdata.records import Clock, DeadLetter, Gap, Reference, Trade, encode
+from marketdata.records import Band, Clock, DeadLetter, Gap, Quote, Reference, Trade, encode
 from marketdata.topics import MARKETS, Topics
 from services.ingest import metrics
 from services.ingest.seen import STOCKS_DAY_SHIFT_US, Seen
@@ -20,8 +20,12 @@ log = structlog.stdlib.get_logger()
 TRADE: Final = [("kind", b"trade")]
 REFERENCE: Final = [("kind", b"reference")]
 CLOCK: Final = [("kind", b"clock")]
+BAND: Final = [("kind", b"band")]
 AS_TRADE: Final = b'{"kind":"trade"'
 AS_REFERENCE: Final = b'{"kind":"reference"'
+QUOTE_COPY: Final = [("kind", b"quote_copy")]
+AS_QUOTE: Final = b'{"kind":"quote"'
+AS_QUOTE_COPY: Final = b'{"kind":"quote_copy"'
 CROWDED: Final = 250_000
 """Undelivered records past which nothing is added: half of what the producer holds before it blocks."""
 MAX_DEAD_LETTER: Final = 256 * 1024
@@ -67,6 +71,7 @@ class Writer:
             for market in MARKETS
         }
         self._stocks = topics.trades("stocks")
+        self._quotes = {market: topics.quotes(market) for market in MARKETS}
         self._references = frozenset(references)
         self._places: dict[str, tuple[bytes, int]] = {}
         self._published = dict.fromkeys(MARKETS, (0, 0, 0))
@@ -97,6 +102,26 @@ class Writer:
                 self._produce(self._stocks, copy, key, partition, REFERENCE)
         own.written += 1
         return True
+
+    def quote(self, market: str, quote: Quote) -> None:
+        """Write ``quote`` to its partition of quotes.*."""
+        symbol = quote.symbol
+        key, partition = self._places.get(symbol) or self._place(symbol)
+        self._produce(self._quotes[market], encode(quote), key, partition, None)
+
+    def quote_copy(self, quote: Quote, *, everywhere: bool) -> None:
+        """Write a copy of ``quote`` into its partition of trades.stocks, or into every one."""
+        symbol = quote.symbol
+        key, own = self._places.get(symbol) or self._place(symbol)
+        copy = AS_QUOTE_COPY + encode(quote)[len(AS_QUOTE) :]
+        for partition in self._partitions if everywhere else (own,):
+            self._produce(self._stocks, copy, key, partition, QUOTE_COPY)
+
+    def band(self, band: Band) -> None:
+        """Write a price band to its symbol's partition; one that is repeated says the same again."""
+        symbol = band.symbol
+        key, partition = self._places.get(symbol) or self._place(symbol)
+        self._produce(self._stocks, encode(band), key, partition, BAND)
 
     def copy(self, partition: int, copy: Reference) -> None:
         """Write a copy that a predecessor did not get to, into the one partition of trades.stocks that lacks it."""

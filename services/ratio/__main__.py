@@ -5,6 +5,7 @@ from __future__ import annotations
 from marketdata.calendar import new_york_hours
 from marketdata.join import RatioJoin
 from marketdata.marks import Marks
+from marketdata.mids import Mids
 from services.ratio.processor import RatioProcessor
 from services.ratio.settings import RatioSettings
 from streaming.emitter import Emitter
@@ -13,15 +14,17 @@ from streaming.service import run_stages
 
 
 def stage(settings: RatioSettings) -> Stage:
-    """From trades.stocks to ratios and ratio_mark."""
+    """From trades.stocks to ratios, ratio_mark and ratio_mid."""
     topics, hours = settings.topics, new_york_hours()
 
     def make(partition: int, emitter: Emitter) -> RatioProcessor:
         join = RatioJoin(settings.reference_symbols[0], hours, settings.join)
         marks = Marks(settings.marks) if settings.ratio_mark else None
-        return RatioProcessor(partition, emitter, topics, join, marks)
+        mids = Mids(settings.reference_symbols, settings.marks) if settings.quotes else None
+        return RatioProcessor(partition, emitter, topics, join, marks, mids=mids)
 
-    outputs = (topics.ratios, topics.ratio_mark) if settings.ratio_mark else (topics.ratios,)
+    wanted = {topics.ratios: True, topics.ratio_mark: settings.ratio_mark, topics.ratio_mid: settings.quotes}
+    outputs = tuple(topic for topic, is_wanted in wanted.items() if is_wanted)
     return Stage("ratio", topics.trades("stocks"), outputs, make)
 
 

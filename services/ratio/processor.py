@@ -1,4 +1,4 @@
-"""One partition of trades.stocks to the same of ratios, with clocks and BTC copies passed on, and of ratio_mark."""
+"""One partition of trades.stocks to the same of ratios, with clocks, bands and BTC copies, and of marks and mids."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import msgspec
 
 from marketdata.join import JoinMark, RatioJoin
 from marketdata.marks import Marks, is_step, mark_of
-from marketdata.records import UNREADABLE, Clock, Ratio, Reference, Src, Trade, encode
+from marketdata.mids import Mids, mid_of
+from marketdata.records import UNREADABLE, Band, Clock, QuoteCopy, Ratio, Reference, Src, Trade, encode
 from marketdata.rewind import Rewind
 from marketdata.topics import Topics
 from marketdata.units import SECOND_US
@@ -20,26 +21,30 @@ from streaming.snapshots import Capture, Snapshot
 _RATIO: Final = [("kind", b"ratio")]
 _CLOCK: Final = [("kind", b"clock")]
 _REFERENCE: Final = [("kind", b"reference")]
-_decode = msgspec.json.Decoder(Trade | Reference | Clock).decode
+_BAND: Final = [("kind", b"band")]
+_decode = msgspec.json.Decoder(Trade | Reference | Clock | Band | QuoteCopy).decode
 _decode_mark = msgspec.json.Decoder(JoinMark).decode
 
 
 class RatioProcessor:
     """Reads each record once and writes at most one, but for clocks.
 
-    A clock that follows back-filled BTC changes ratios, and the first past each 250 ms makes the marks that are due.
-    Its state is in the trades of the horizon, so a snapshot says no more than where to read them again.
+    A clock that follows back-filled BTC changes ratios, and the first past each 250 ms makes the marks and mids that
+    are due. Its state is in the trades and quotes of the horizon: a snapshot says where to read them again, no more.
     """
 
     def __init__(
-        self, partition: int, emitter: Emitter, topics: Topics, join: RatioJoin, marks: Marks | None
-    ) -> None:
+        self, partition: int, emitter: Emitter, topics: Topics, join: RatioJoin, marks: Marks | None,
+        *, mids: Mids | None = None,
+    ) -> None:  # fmt: skip
         self._partition = partition
         self._emitter = emitter
         self._topic = topics.ratios
         self._mark_topic = topics.ratio_mark
+        self._mid_topic = topics.ratio_mid
         self._join = join
         self._marks = marks
+        self._mids = mids
         self._received_ts = 0
         self._null: dict[str, int] = {}
         self._rewind = Rewind(join.mark())
@@ -57,13 +62,21 @@ class RatioProcessor:
         except UNREADABLE as error:
             raise UnreadableError(f"not a record of trades.stocks: {error}") from error
         src = (self._partition, offset, 0)
-        if type(record) is Clock:
-            return self._clock(record, value, src, now)
-        self._rewind.newest = max(self._rewind.newest, record.ts)
         if type(record) is Trade:
+            self._rewind.newest = max(self._rewind.newest, record.ts)
             self._stock(record, value, src, now)
-        elif self._join.reference(record, offset):
-            self._pass_on(record.symbol.encode(), value, src, _REFERENCE)
+        elif type(record) is Clock:
+            return self._clock(record, value, src, now)
+        elif type(record) is Reference:
+            self._rewind.newest = max(self._rewind.newest, record.ts)
+            if self._join.reference(record, offset):
+                self._pass_on(record.symbol.encode(), value, src, _REFERENCE)
+        elif type(record) is QuoteCopy:
+            if self._mids is not None and self._join.intake.accept_word(record):
+                self._rewind.newest = max(self._rewind.newest, record.ts)
+                self._mids.quote(record)
+        elif type(record) is Band and self._join.intake.accept_word(record):
+            self._pass_on(record.symbol.encode(), value, src, _BAND)
         return False
 
     def after_run(self, now: int) -> None:
@@ -101,6 +114,8 @@ class RatioProcessor:
         self._pass_on(None, value, (partition, offset, len(revised)), _CLOCK)
         if self._marks is not None and is_step(before, clock.ts):
             self._mark(self._marks, clock, src, now)
+        if self._mids is not None and is_step(before, clock.ts):
+            self._mid(self._mids, clock, src, now)
         if clock.ts - self._noted >= SECOND_US:
             self._noted = clock.ts
             self._rewind.note(offset + 1, self._join.mark())
@@ -128,6 +143,15 @@ class RatioProcessor:
             if self._emitter.wants(self._mark_topic, src):
                 mark = mark_of(trade, btc, clock, src, now)
                 self._emitter.emit(self._mark_topic, trade.symbol.encode(), encode(mark))
+
+    def _mid(self, mids: Mids, clock: Clock, src: Src, now: int) -> None:
+        partition, offset, _ = src
+        btc, due = mids.due(clock.ts, self._join.last_before(clock.ts))
+        for n, quote in enumerate(due):
+            src = (partition, offset, n)
+            if btc is not None and self._emitter.wants(self._mid_topic, src):
+                mid = mid_of(quote, btc, clock, src, now)
+                self._emitter.emit(self._mid_topic, quote.symbol.encode(), encode(mid))
 
     def _emit(self, ratio: Ratio) -> bool:
         if not self._emitter.wants(self._topic, ratio.src):

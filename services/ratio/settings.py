@@ -20,6 +20,7 @@ class RatioSettings(ServiceSettings):
     max_btc_age_s: int = Field(120, gt=0, description="an older BTC price gives no ratio")
     revision_horizon_s: int = Field(900, gt=0, description="how late a trade may come and still count")
     ratio_mark: bool = Field(True, description="whether stocks that do not trade are marked while BTC moves")
+    quotes: bool = Field(False, description="whether ratio_mid is made, of the quotes that ingest subscribes")
     ratio_mark_max_age_s: int = Field(900, gt=0, description="an older stock price gives no mark")
 
     @model_validator(mode="after")

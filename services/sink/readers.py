@@ -7,13 +7,26 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from marketdata.records import Candle, Clock, DeadLetter, Gap, LateTrade, Ratio, RatioBlock, Reference, Src, Trade
+from marketdata.records import (
+    Band,
+    Candle,
+    Clock,
+    DeadLetter,
+    Gap,
+    LateTrade,
+    Quote,
+    Ratio,
+    RatioBlock,
+    Reference,
+    Src,
+    Trade,
+)
 from marketdata.topics import MARKETS, SERVICES
 from marketdata.units import DAY_US
 from services.sink import rows
 from services.sink.batch import Batch
 from services.sink.settings import SinkSettings
-from services.sink.tables import AGGREGATES, CANDLES, DEAD_LETTERS, FEATURES, GAPS, LATE, TICKS
+from services.sink.tables import AGGREGATES, CANDLES, DEAD_LETTERS, FEATURES, GAPS, LATE, QUOTES, TICKS
 from streaming.reader import SrcFilter
 
 NOT_TRADES: Final = frozenset({10, 11, 12})  # correction records: no tick of their own
@@ -38,8 +51,10 @@ class Readers:
         self._candles = settings.candle_topics
         self._markets = {topics.late(m): m for m in MARKETS} | {topics.rebuilt(m): m for m in MARKETS}
         self._ratio = msgspec.json.Decoder(Ratio)
-        self._any_ratio = msgspec.json.Decoder(Ratio | Clock | Reference | Trade)
+        self._any_ratio = msgspec.json.Decoder(Ratio | Clock | Reference | Trade | Band)
         self._candle = msgspec.json.Decoder(Candle)
+        self._quotes = {topics.quotes(m): m for m in MARKETS} if settings.quotes else {}
+        self._quote = msgspec.json.Decoder(Quote)
         self._late = msgspec.json.Decoder(LateTrade)
         self._gap = msgspec.json.Decoder(Gap)
         self._letter = msgspec.json.Decoder(DeadLetter)
@@ -47,6 +62,7 @@ class Readers:
             topics.ratios: self._take_ratio,
             **dict.fromkeys(self._candles, self._take_candle),
             **{topics.rebuilt(m): self._take_rebuilt for m in MARKETS},
+            **dict.fromkeys(self._quotes, self._take_quote),
             **{topics.late(m): self._take_late for m in MARKETS},
             topics.gaps: self._take_gap,
             **{topics.dead_letters(service): self._take_letter for service in SERVICES},
@@ -72,7 +88,7 @@ class Readers:
     def _take_ratio(self, message: Any, whence: Whence, seen: SrcFilter | None, batch: Batch) -> None:
         kind = _kind(message)
         if kind is not None and kind != b"ratio":
-            return  # clocks and BTC copies, most of the records: not worth decoding
+            return  # clocks, bands and BTC copies, most of the records: not worth decoding
         record = (self._any_ratio if kind is None else self._ratio).decode(message.value() or b"")
         if type(record) is not Ratio or not _new(seen, whence, record.src):
             return
@@ -92,6 +108,11 @@ class Readers:
         candle = self._candle.decode(message.value() or b"")
         if _new(seen, whence, candle.src):
             _add_candle(candle, self._markets[whence.topic], batch)
+
+    def _take_quote(self, message: Any, whence: Whence, _seen: SrcFilter | None, batch: Batch) -> None:
+        quote = self._quote.decode(message.value() or b"")
+        batch.add(QUOTES, rows.quote_line(quote, self._quotes[whence.topic], whence.partition, whence.offset))
+        batch.days.add((QUOTES.name, quote.ts // DAY_US))
 
     def _take_late(self, message: Any, whence: Whence, seen: SrcFilter | None, batch: Batch) -> None:
         trade = self._late.decode(message.value() or b"")

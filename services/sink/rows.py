@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 import msgspec
 
 from marketdata.features import PriceFeatures, RatioFeatures
-from marketdata.records import Candle, DeadLetter, Gap, LateTrade, Luld, Ratio, RatioBlock, Src
+from marketdata.records import Candle, DeadLetter, Gap, LateTrade, Luld, Quote, Ratio, RatioBlock, Src
 from services.sink.copytext import Value, line, repeated_timestamp, timestamp
 
 PROMISED_SYMBOL: Final = 10  # VARCHAR(10), promised to users
@@ -142,6 +142,29 @@ def late_line(t: LateTrade, market: str) -> bytes:
         timestamp(t.ts), t.symbol, market, t.price, t.size, t.exchange, t.trf, t.id, t.sequence, t.correction,
         t.reason, timestamp(t.received_ts), *t.src,
     ))  # fmt: skip
+
+
+def quote_line(q: Quote, market: str, partition: int, offset: int) -> bytes:
+    """The row of quotes, of one that stands at ``offset`` of its topic; columns as in ``tables.QUOTES``.
+
+    Raises:
+        ValueError: a value does not fit its column.
+    """
+    _within("symbol", len(q.symbol), LONGEST_KEY)
+    _times(q.ts, q.received_ts)
+    small = (q.bid_exchange, q.ask_exchange, q.tape, *q.conditions, *q.indicators)
+    _within("exchange, condition, indicator or tape", max(small), INT_MAX)
+    _positive("exchange, condition, indicator or tape", min(small))
+    _within("conditions or indicators", max(len(q.conditions), len(q.indicators)), LONGEST_TEXT)
+    _within("sequence", abs(q.sequence), BIGINT_MAX)
+    return line((
+        timestamp(q.ts), q.symbol, market, q.bid, q.bid_size, q.ask, q.ask_size, q.bid_exchange, q.ask_exchange,
+        _array(q.conditions), _array(q.indicators), q.sequence, q.tape, timestamp(q.received_ts), partition, offset,
+    ))  # fmt: skip
+
+
+def _array(numbers: tuple[int, ...]) -> str:
+    return "{" + ",".join(map(str, numbers)) + "}"
 
 
 def gap_line(g: Gap, offset: int) -> bytes:

@@ -21,6 +21,7 @@ class SinkSettings(ServiceSettings):
     batch_rows: int = Field(20_000, ge=1, le=1_000_000, description="rows in one transaction at most")
     batch_ms: float = Field(100, ge=1, le=60_000, description="least time between the starts of two transactions")
     intervals: CommaList = DEFAULT_INTERVALS
+    quotes: bool = Field(False, description="whether quotes are stored, which ingest subscribes")
     retention: Literal["on", "off"] = Field("on", description="drop old days; never done in a namespace")
     stall_seconds: float = Field(30, gt=0, description="unhealthy when behind and unmoved for this long")
 

@@ -148,6 +148,15 @@ FEATURES: Final = Table(
     history="feature_revisions",
 )  # fmt: skip
 
+QUOTES: Final = Table(
+    "quotes",
+    (
+        "time", "symbol", "market", "bid", "bid_size", "ask", "ask_size", "bid_exchange", "ask_exchange",
+        "conditions", "indicators", "sequence", "tape", "received_at", "src_partition", "src_offset",
+    ),
+    ("symbol", "time", "src_offset"),
+)  # fmt: skip
+
 LATE: Final = Table(
     "late_trades",
     (
@@ -170,10 +179,10 @@ DEAD_LETTERS: Final = Table(
     ("service", "topic", "partition", "offset", "digest"),
 )
 
-TABLES: Final = (TICKS, AGGREGATES, CANDLES, FEATURES, LATE, GAPS, DEAD_LETTERS)
+TABLES: Final = (TICKS, AGGREGATES, CANDLES, FEATURES, QUOTES, LATE, GAPS, DEAD_LETTERS)
 """In the order in which a transaction writes them: aggregates before the candles that may take them back."""
-BY_DAY: Final = (TICKS, AGGREGATES)
-RETENTION_DAYS: Final = {TICKS.name: 7, AGGREGATES.name: 90}
+BY_DAY: Final = (TICKS, AGGREGATES, QUOTES)
+RETENTION_DAYS: Final = {TICKS.name: 7, AGGREGATES.name: 90, QUOTES.name: 7}
 ROW_RETENTION: Final = {LATE.name: ("time", 90), DEAD_LETTERS.name: ("noticed_at", 30)}
 """Small tables, of which old rows are deleted: table -> (column, days)."""
 

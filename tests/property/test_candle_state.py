@@ -78,7 +78,7 @@ def log_of(script: list[Step]) -> list[Record]:
         elif step.kind == "trade":
             price = 1 + i % 3  # few prices, so that a cancel by value has a choice
             tick = Tick(clock + 100_000 - step.late, 0, 1, id_key(str(i)), 0, price, 1, True, i % 4 != 0, True,
-                        None if i % 5 == 0 else 1 / price)  # fmt: skip
+                        None if i % 5 == 0 else 1 / price, quote=None if i % 3 else (0.5, 0.5 + i % 4))  # fmt: skip
             trades.append((step.symbol, tick, str(i)))
             log.append(Record("trade", step.symbol, tick, str(i), 0))
         elif trades:
@@ -119,7 +119,8 @@ class Reader:
 
 
 def shown(closed: Any) -> Any:
-    return closed.bar.price_block(), closed.bar.bought, closed.bar.sold, closed.bar.ratio_block(closed.end)
+    bar = closed.bar
+    return bar.price_block(), bar.bought, bar.sold, bar.quoted, bar.ratio_block(closed.end)
 
 
 class Store:

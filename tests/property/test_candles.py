@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marketdata.bar import Tick
+from marketdata.bar import UNIT, Tick
 from marketdata.calendar import TradingHours
 from marketdata.candles import CandleEngine
 from marketdata.intervals import Interval, IntervalError, levels
@@ -36,16 +36,18 @@ def trades(draw: st.DrawFn) -> list[tuple[str, Tick]]:
                 st.integers(1, 500),
                 st.tuples(st.booleans(), st.booleans(), st.booleans()),
                 st.booleans(),
+                st.none() | st.tuples(st.integers(-20, 20), st.integers(0, 20)),
             ),
             max_size=40,
         )
     )
     made = []
-    for i, (symbol, ms, cents, size, (high_low, open_close, volume), joined) in enumerate(rows):
+    for i, (symbol, ms, cents, size, (high_low, open_close, volume), joined, around) in enumerate(rows):
         price = cents / 100
         ratio = price / 97_123.45 if joined else None
+        quote = None if around is None else ((cents + around[0]) / 100, (cents + sum(around)) / 100)
         made.append((symbol, Tick(T0 + ms * 1_000, 0, 1, id_key(str(i)), 0, price, size / 1_000, high_low,
-                                  open_close and high_low, volume, ratio)))  # fmt: skip
+                                  open_close and high_low, volume, ratio, quote=quote)))  # fmt: skip
     return made
 
 
@@ -62,15 +64,36 @@ def expected(found: list[tuple[str, Tick]], level: Interval) -> dict[tuple[str, 
 
 
 def sides_of(found: list[tuple[str, Tick]]) -> dict[Tick, int]:
-    """1 where the trade is the buyer's, -1 the seller's: the tick rule over each symbol's whole tape."""
+    """1 where the trade is the buyer's, -1 the seller's: the quote, else the tick rule over each symbol's tape."""
     sides = {}
     for symbol in {symbol for symbol, _ in found}:
         tape = [t for s, t in sorted(found, key=lambda entry: entry[1]) if s == symbol and t.high_low]
         for i, tick in enumerate(tape):
             other = [t.price for t in tape[:i] if t.price != tick.price]
             changes = [a.price < b.price for a, b in pairwise(tape[: i + 1]) if a.price != b.price]
-            sides[tick] = (1 if changes[-1] else -1) if other else 0
+            sides[tick] = _above(tick) or ((1 if changes[-1] else -1) if other else 0)
     return sides
+
+
+def _above(tick: Tick) -> int:
+    """1 above the middle of the quote, -1 below it, 0 at it or without one; in cents, which are whole here."""
+    if tick.quote is None:
+        return 0
+    twice = 2 * round(tick.price * 100) - round(tick.quote[0] * 100) - round(tick.quote[1] * 100)
+    return (twice > 0) - (twice < 0)
+
+
+def _spreads(priced: list[Tick]) -> dict[str, Any]:
+    met = [(t, _cents(t.price), _cents(t.quote[0]), _cents(t.quote[1])) for t in priced if t.quote is not None]
+    return {
+        "quoted": float(sum(ask - bid for _, _, bid, ask in met) / 100 / len(met)) if met else None,
+        "effective": float(sum(abs(2 * p - bid - ask) for _, p, bid, ask in met) / 100 / len(met)) if met else None,
+        "by_quote": sum(t.volume and _above(t) != 0 for t, *_ in met),
+    }
+
+
+def _cents(price: float) -> Fraction:
+    return Fraction(round(price * 100))
 
 
 def _plain(ticks: list[Tick], end: int, sides: dict[Tick, int]) -> dict[str, Any]:
@@ -90,6 +113,7 @@ def _plain(ticks: list[Tick], end: int, sides: dict[Tick, int]) -> dict[str, Any
         "trade_count": sum(t.volume for t in ticks),
         "bought": sum(round(t.size * 10**9) for t in priced if t.volume and sides[t] > 0),
         "sold": sum(round(t.size * 10**9) for t in priced if t.volume and sides[t] < 0),
+        **_spreads(priced),
         "tick_count": len(priced),
         "avg": float(sum(Fraction(round(t.price * 100), 100) for t in priced) / len(priced)) if priced else None,
         "vwap": float(value / size) if size else None,
@@ -138,6 +162,9 @@ def published(bar: Any, end: int) -> dict[str, Any]:
     return {
         "open": price.open, "close": price.close, "high": price.high, "low": price.low, "volume": price.volume,
         "bought": bar.bought, "sold": bar.sold,
+        "quoted": bar.quoted and bar.quoted.spread / (bar.quoted.ticks * UNIT),
+        "effective": bar.quoted and bar.quoted.effective / (bar.quoted.ticks * UNIT),
+        "by_quote": bar.quoted.sides if bar.quoted else 0,
         "trade_count": price.trade_count, "tick_count": price.tick_count, "avg": price.avg, "vwap": price.vwap,
         "ratio_open": ratio.open, "ratio_close": ratio.close, "ratio_high": ratio.high, "ratio_low": ratio.low,
         "ratio_ticks": ratio.tick_count, "ratio_avg": ratio.avg, "twap": ratio.twap,

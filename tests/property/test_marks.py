@@ -14,6 +14,7 @@ from marketdata.calendar import TradingHours
 from marketdata.conditions import updates_of
 from marketdata.join import JoinSettings, RatioJoin
 from marketdata.marks import Marks, MarkSettings
+from marketdata.mids import Mids
 from marketdata.order import order_key
 from marketdata.records import Clock, RatioMark, Record, Reference, Trade, encode
 from marketdata.topics import Topics
@@ -129,7 +130,7 @@ class Producer:
     """Keeps what is produced, by topic: all of it will be delivered, up to where a kill cuts it off."""
 
     def __init__(self) -> None:
-        self.written: dict[str, list[bytes]] = {TOPICS.ratios: [], TOPIC: []}
+        self.written: dict[str, list[bytes]] = {TOPICS.ratios: [], TOPIC: [], TOPICS.ratio_mid: []}
 
     def produce(self, topic: str, value: bytes, *_: Any, **__: Any) -> None:
         self.written[topic].append(value)
@@ -153,11 +154,12 @@ class Service:
 
     def begin(self) -> None:
         producer: Any = self.producer
-        self.emitter = Emitter(producer, 0, (TOPICS.ratios, TOPIC))
+        self.emitter = Emitter(producer, 0, (TOPICS.ratios, TOPIC, TOPICS.ratio_mid))
         self.emitter.begin(Ticket(0, 0, lambda: None))
         join = RatioJoin("BTC-USD", ALWAYS_OPEN, JoinSettings(MAX_AGE, HORIZON))
-        marks = Marks(MarkSettings(MAX_AGE, HORIZON))
-        self.processor = RatioProcessor(0, self.emitter, TOPICS, join, marks)
+        age = MarkSettings(MAX_AGE, HORIZON)
+        mids = Mids(("BTC-USD", "ETH-USD"), age)
+        self.processor = RatioProcessor(0, self.emitter, TOPICS, join, Marks(age), mids=mids)
 
     def store(self, position: int) -> None:
         c = self.processor.capture()

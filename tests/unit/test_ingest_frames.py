@@ -1,6 +1,6 @@
 import pytest
 
-from marketdata.vendor import CryptoTrade, StockTrade
+from marketdata.vendor import CryptoQuote, CryptoTrade, StockQuote, StockTrade
 from services.ingest.frames import read_frame
 
 GOOD = b'{"ev":"T","sym":"MARA","p":20.5,"t":1709650800123,"i":"7","s":1}'
@@ -73,3 +73,37 @@ def test_what_is_no_array_of_events(raw: bytes) -> None:
     assert reason.startswith("not an array of events")
     assert kept == raw
     assert (found.trades, found.statuses) == ([], [])
+
+
+QUOTE = b'{"ev":"Q","sym":"MARA","bp":20.1,"bs":200,"ap":20.12,"as":100,"t":1709650800123,"c":0,"i":[604]}'
+COIN_QUOTE = b'{"ev":"XQ","pair":"BTC-USD","bp":65000,"bs":0.5,"ap":65001,"as":1,"t":1709650800123,"x":23}'
+BAD_QUOTE = b'{"ev":"Q","sym":"MARA","t":"noon"}'
+
+
+def test_quotes_are_read_where_they_are_wanted() -> None:
+    found = read_frame(frame(QUOTE, GOOD, COIN_QUOTE, BAD_QUOTE, b'{"ev":"AM"}'), quotes=True)
+    assert [type(quote) for quote in found.quotes] == [StockQuote, CryptoQuote]
+    assert (found.quotes[0].as_, len(found.trades), found.ignored) == (100, 1, 1)
+    ((reason, raw),) = found.bad
+    assert reason.startswith("not a quote: ")
+    assert raw == BAD_QUOTE
+
+
+def test_quotes_are_passed_over_where_they_are_not() -> None:
+    found = read_frame(frame(QUOTE, GOOD, COIN_QUOTE, BAD_QUOTE))
+    assert (found.quotes, len(found.trades), found.ignored, found.bad) == ([], 1, 3, [])
+
+
+BANDS = b'{"ev":"LULD","T":"MARA","h":24.2,"l":19.8,"i":[15],"z":3,"t":1794412800000,"q":7}'
+
+
+def test_price_bands_are_read_where_they_are_wanted() -> None:
+    broken = BANDS.replace(b"24.2", b'"up"')
+    found = read_frame(frame(GOOD, BANDS, broken, STATUS), luld=True)
+    assert (len(found.trades), len(found.statuses), found.ignored) == (1, 1, 0)
+    assert [(b.symbol, b.h, b.l, b.i) for b in found.bands] == [("MARA", 24.2, 19.8, (15,))]
+    ((reason, raw),) = found.bad
+    assert reason.startswith("not a price band: ")
+    assert raw == broken
+    found = read_frame(frame(GOOD, BANDS, broken))
+    assert (len(found.trades), found.ignored, found.bands, found.bad) == (1, 2, [], [])

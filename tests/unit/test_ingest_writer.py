@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from marketdata.partition import partition_of
-from marketdata.records import Clock, DeadLetter, Reference, Trade, encode
+from marketdata.records import Clock, DeadLetter, Quote, QuoteCopy, Reference, Trade, encode
 from marketdata.topics import Topics
 from marketdata.units import SECOND_US
 from services.ingest import writer as module
@@ -128,3 +128,27 @@ def test_the_counts(producer: FakeProducer) -> None:
     trades = {"stocks_trades": 1, "crypto_trades": 1, "duplicates": 2, "dead_letters": 0}
     assert writer.counts() == trades | {"stocks_clocks": 0, "crypto_clocks": 1}
     assert writer.records == len(producer.written)
+
+
+def test_quotes_have_topics_of_their_own_and_copies_stand_among_the_trades(producer: FakeProducer) -> None:
+    writer = new_writer()
+    mara, btc = (
+        Quote(symbol=symbol, ts=NOW, received_ts=NOW, bid=1.5, bid_size=2, ask=None, ask_size=0, epoch=1)
+        for symbol in ("MARA", "BTC-USD")
+    )
+    writer.quote("stocks", mara)
+    writer.quote("crypto", btc)
+    place, btc_place = partition_of("MARA", P), partition_of("BTC-USD", P)
+    assert producer.written == [
+        ("t.quotes.stocks", encode(mara), "MARA", place, None),
+        ("t.quotes.crypto", encode(btc), "BTC-USD", btc_place, None),
+    ]
+    producer.written.clear()
+    writer.quote_copy(mara, everywhere=False)
+    writer.quote_copy(btc, everywhere=True)
+    copies = [encode(QuoteCopy(**{n: getattr(q, n) for n in q.__struct_fields__})) for q in (mara, btc)]
+    header = [("kind", b"quote_copy")]
+    assert producer.written == [
+        ("t.trades.stocks", copies[0], "MARA", place, header),
+        *(("t.trades.stocks", copies[1], "BTC-USD", p, header) for p in range(P)),
+    ]

@@ -12,14 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketdata.records import Candle, DeadLetter, Gap, LateTrade, PriceBlock, Ratio, RatioBlock, encode
+from marketdata.records import Candle, DeadLetter, Gap, LateTrade, PriceBlock, Quote, Ratio, RatioBlock, encode
+from marketdata.units import DAY_US
 from services.sink.intake import Intake
 from services.sink.migrate import read_migrations
 from services.sink.partitions import partition_name
 from services.sink.positions import Move, Position
 from services.sink.rows import candle_line, tick_line
 from services.sink.settings import SinkSettings
-from services.sink.tables import AGGREGATES, CANDLES, DEAD_LETTERS, GAPS, LATE, TABLES, TICKS
+from services.sink.tables import AGGREGATES, CANDLES, DEAD_LETTERS, GAPS, LATE, QUOTES, TABLES, TICKS
 from streaming.deadletters import MostlyUnreadableError
 from tests.unit.test_sink_copytext import read_line
 
@@ -222,6 +223,35 @@ def test_late_trades_gaps_and_letters_fill_their_columns() -> None:
 def again(at: int, body: bytes, topic: str = "ratios", offset: bytes = b"7") -> Message:
     more = [("topic", topic.encode()), ("partition", b"0"), ("offset", offset)]
     return Message(at, body, b"ratio" if topic == "ratios" else None, RETRY, more)
+
+
+def quoting() -> Intake:
+    made = Intake(SinkSettings(namespace="", quotes=True), lambda: TS)
+    made.place({(name, 0): Position(0, None) for name in made.topics})
+    return made
+
+
+def test_a_quote_fills_its_columns_where_quotes_are_stored() -> None:
+    assert not [name for name in intake().topics if "quotes" in name]
+    made = quoting()
+    quote = Quote(symbol="MARA", ts=TS, received_ts=TS + 1, bid=20.25, bid_size=200, ask=None, ask_size=0, epoch=1,
+                  bid_exchange=12, conditions=(1, 2), indicators=(604,), sequence=7, tape=3)  # fmt: skip
+    send(made, quote, with_(quote, ts=TS + DAY_US, conditions=()), name="quotes.stocks")
+    lines = made.batch.tables[QUOTES].fresh
+    first, second = (dict(zip(QUOTES.columns, read_line(line), strict=True)) for line in lines)
+    assert (first["bid"], first["ask"], first["bid_size"], first["ask_size"]) == ("20.25", None, "200.0", "0.0")
+    assert (first["market"], first["conditions"], first["indicators"]) == ("stocks", "{1,2}", "{604}")
+    assert (second["conditions"], second["src_partition"], second["src_offset"]) == ("{}", "0", "1")
+    assert {day for _, day in made.batch.days} == {TS // DAY_US, TS // DAY_US + 1}
+    assert made.seal().moves["quotes.stocks", 0].next_offset == 2
+
+
+@pytest.mark.parametrize("changes", [{"sequence": 2**63}, {"ts": 1}, {"symbol": "A" * 65}, {"tape": 2**31}], ids=str)
+def test_a_quote_that_fits_no_row_is_a_dead_letter(changes: dict[str, Any]) -> None:
+    made = quoting()
+    quote = Quote(symbol="MARA", ts=TS, received_ts=TS, bid=None, bid_size=0, ask=1.0, ask_size=0, epoch=1)
+    send(made, with_(quote, **changes), name="quotes.stocks")
+    assert (made.batch.rows, len(made.batch.dead)) == (0, 1)
 
 
 def test_a_record_sent_again_is_taken_whatever_src_came_before() -> None:
