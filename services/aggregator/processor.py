@@ -66,12 +66,14 @@ class CandleProcessor:
         """See streaming.processor.Processor."""
         oldest = self._engine.oldest
         mark = self._rewind.since(oldest)
-        captured = self._engine.capture(self._book.take_adjusted())
+        bands = self._publisher.bands
+        captured = self._engine.capture(self._book.take_adjusted() | bands.take_changed())
         states: dict[str, bytes | None] = {}
         for symbol, features in self._book.states(captured):
             state = captured[symbol]
-            if features:
-                state = msgspec.structs.replace(state or SymbolState(), features=features)
+            held = bands.state(symbol)
+            if features or held:
+                state = msgspec.structs.replace(state or SymbolState(), features=features, bands=held)
             states[symbol] = None if state is None else encode_state(state)
         reader = msgspec.structs.replace(mark.state, oldest=oldest)
         return Capture(mark.offset, mark.newest, encode(reader), states)
@@ -84,6 +86,7 @@ class CandleProcessor:
         states = {symbol: decode_state(state) for symbol, state in snapshot.states.items()}
         self._engine.restore(EngineMark(mark.clock, mark.oldest), states)
         self._book.restore({symbol: state.features for symbol, state in states.items() if state.features})
+        self._publisher.bands.restore((symbol, state.bands) for symbol, state in states.items())
 
     def restored(self) -> None:
         """See streaming.processor.Processor."""

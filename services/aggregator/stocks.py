@@ -9,7 +9,7 @@ import msgspec
 from marketdata.candles import CandleEngine
 from marketdata.feature_book import FeatureBook
 from marketdata.join import CORRECTION_RECORDS
-from marketdata.records import UNREADABLE, Clock, Ratio
+from marketdata.records import UNREADABLE, Band, Clock, Ratio
 from marketdata.ticks import tick_of_ratio
 from services.aggregator.processor import CandleProcessor, ReaderMark
 from services.aggregator.publisher import Publisher
@@ -17,11 +17,11 @@ from streaming.processor import UnreadableError
 from streaming.reader import SrcFilter
 
 _REFERENCE: Final = b'{"kind":"reference"'
-_decode = msgspec.json.Decoder(Ratio | Clock).decode
+_decode = msgspec.json.Decoder(Ratio | Clock | Band).decode
 
 
 class StocksProcessor(CandleProcessor):
-    """Reads ratio records and clocks under the reader's rule; the BTC copies among them are for others."""
+    """Reads ratio records, clocks and price bands under the reader's rule; the BTC copies are for others."""
 
     def __init__(
         self, topic: str, partition: int, engine: CandleEngine, book: FeatureBook, publisher: Publisher
@@ -50,9 +50,12 @@ class StocksProcessor(CandleProcessor):
             raise UnreadableError("a record of ratios without src")
         if not self._rule.accept(self._topic, self._partition, record.src):
             return False
-        if type(record) is Clock:
+        if type(record) is Ratio:
+            self._take(record, offset)
+        elif type(record) is Clock:
             return self._clock(record.ts, offset, now)
-        self._take(record, offset)
+        elif type(record) is Band and not self._engine.refilling:  # those read again are in the snapshot
+            self._publisher.bands.add(record, self._engine.oldest)
         return False
 
     def _take(self, record: Ratio, offset: int) -> None:
