@@ -28,9 +28,13 @@ class Trades:
         self._counted = 0
 
     def bar(self) -> Bar:
-        """The bar of the trades so far, without sides, the ticks being sorted now: trades that came in order since
-        the last call are added to the bar of then. It stays this bucket's own; see ``take_bar``."""
+        """The bar of the trades so far, without sides; the ticks are sorted after it.
+
+        It is this bucket's own, and grows when it is asked for again after more trades came in order.
+        """
         ticks, bar, counted = self.ticks, self._bar, self._counted
+        if bar is not None and counted == len(ticks):
+            return bar
         if bar is None or not _in_order(ticks, counted):
             ticks.sort()
             bar, counted = Bar(), 0
@@ -66,5 +70,10 @@ class Bucket:
 
 
 def _in_order(ticks: list[Tick], counted: int) -> bool:
-    """Whether the ticks from number ``counted`` on, at least 1, go on in the order of those before."""
-    return all(ticks[i - 1] < ticks[i] for i in range(max(counted, 1), len(ticks)))
+    """Whether the ticks from number ``counted`` on, one at least, go on in the order of those before."""
+    before = ticks[max(counted - 1, 0)]
+    for tick in ticks[counted:]:
+        if tick < before:
+            return False
+        before = tick
+    return True

@@ -31,11 +31,10 @@ from marketdata.candle_state import (
 from marketdata.carry import carried_ends, overlaps
 from marketdata.intervals import Interval
 from marketdata.order import IdKey, id_key
-from marketdata.units import SECOND_US, floor_to
+from marketdata.units import floor_to, forget_every
 
 K = TypeVar("K")
 V = TypeVar("V")
-_PRUNE_EVERY_US = 60 * SECOND_US
 
 
 class Closed(NamedTuple):
@@ -81,7 +80,7 @@ class CandleEngine:
         self._closes: dict[str, tuple[int, _Closes]] = {}  # the last ones up to a bucket, as they were asked for
         self._horizon = horizon_us
         self._base = levels[0].length
-        self._prune_step = self._base * -(-_PRUNE_EVERY_US // self._base)
+        self._prune_step = self._base * -(-forget_every(horizon_us) // self._base)
         self._children = {up: below for below, level in enumerate(levels) for up in level.parents}
         self._trades: dict[int, dict[str, Trades]] = {}
         self._starts: dict[str, list[int]] = {}  # of each symbol's base buckets, ascending
@@ -204,6 +203,48 @@ class CandleEngine:
         """Those that have trades inside the revision horizon, or a candle that began before it."""
         buckets = (symbols for starts in self._buckets for symbols in starts.values())
         return sorted({*self._starts, *(symbol for symbols in buckets for symbol in symbols)})
+
+    # --- what is under way -----------------------------------------------------------------------------------------
+
+    def starts(self, symbol: str) -> list[int]:
+        """The starts of the symbol's base buckets, ascending; not to be changed."""
+        return self._starts.get(symbol, [])
+
+    def trades(self, start: int, symbol: str) -> Trades:
+        """The base bucket at ``start``, one of ``starts``."""
+        return self._trades[start][symbol]
+
+    def pending(self, symbol: str) -> list[tuple[int, int]]:
+        """(level, start) of the buckets that later clocks publish, for the first time or again, in that order.
+
+        After a late trade that is its base bucket alone, until this closes.
+        """
+        opened = [key for key, symbols in self._open.items() if symbol in symbols]
+        return sorted((level, self._levels[level].start(end)) for end, level in opened)
+
+    def parts(self, level: int, start: int, symbol: str) -> dict[int, Bar]:
+        """The bars of the longer bucket at ``start``, by their start, as they were published last."""
+        bucket = self._buckets[level].get(start, {}).get(symbol)
+        if bucket is None:
+            self._add_parts(level, start, symbol, bucket := Bucket())
+        return bucket.parts
+
+    def with_sides(self, symbol: str) -> dict[int, Bar]:
+        """The bars of the base buckets that the next clocks publish, by start; also of those whose sides change."""
+        pending = {start for level, start in self.pending(symbol) if not level}
+        found: dict[int, Bar] = {}
+        flow: Flow | None = None
+        starts = self.starts(symbol)
+        for start in starts[bisect_left(starts, min(pending)) :] if pending else ():
+            if start not in pending and flow is None:
+                continue
+            trades = self._trades[start][symbol]
+            bar, sides = trades.bar(), Bar()
+            after = take_sides(sides, trades.ticks, self._flow_before(symbol, start) if flow is None else flow)
+            if start in pending or (sides.bought, sides.sold) != (trades.bought, trades.sold):
+                found[start] = roll_up((bar, sides))
+            flow = None if after == trades.flow else after
+        return found
 
     # --- buckets ---------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from confluent_kafka import KafkaError, Message, Producer
@@ -82,6 +83,26 @@ class Emitter:
             return False
         self._tails[topic] = None  # src only grows: from here on nothing is suppressed
         return True
+
+    def offer(self, topic: str, key: bytes, value: bytes) -> bool:
+        """Queue a record that no run waits for and nothing is promised of; False where the queue is full."""
+        try:
+            self._produce(topic, value, key, self._partition)
+        except BufferError:
+            return False
+        return True
+
+    def trace(self, header: bytes | None) -> None:
+        """Let outputs carry on the trace of ``header``, until called with None; ``emit`` itself knows of none."""
+        if header is None:
+            self.__dict__.pop("emit", None)
+        else:
+            self.__dict__["emit"] = partial(self._emit_traced, ("traceparent", header))
+
+    def _emit_traced(
+        self, trace: tuple[str, bytes], topic: str, key: bytes | None, value: bytes, headers: Headers | None = None
+    ) -> None:
+        Emitter.emit(self, topic, key, value, [*(headers or ()), trace])
 
     def emit(self, topic: str, key: bytes | None, value: bytes, headers: Headers | None = None) -> None:
         """Queue one record that ``wants`` let through."""

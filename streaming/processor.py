@@ -42,7 +42,10 @@ class Processor(Protocol):
         """The snapshot's position is reached."""
 
     def after_run(self, now: int) -> None:
-        """Report latencies as of ``now`` µs, once a run: an observation for each record would cost too much."""
+        """Report latencies as of ``now`` µs, once a run: an observation for each record would cost too much.
+
+        Of a stage with ``paced`` topics it is called every few ms between runs too, to send what is due there.
+        """
 
 
 MakeProcessor = Callable[[int, Emitter], Processor]
@@ -52,13 +55,14 @@ MakeProcessor = Callable[[int, Emitter], Processor]
 class Stage:
     """What a service gives: its name, its input topic, the topics it writes, and how to make a partition's state.
 
-    ``name`` also names the topic of its snapshots.
+    ``name`` also names the topic of its snapshots. ``paced`` are topics that it writes outside of all promises.
     """
 
     name: str
     input: str
     outputs: tuple[str, ...]
     make: MakeProcessor
+    paced: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -86,7 +86,7 @@ def run_stages(settings: ServiceSettings, service: str, stages: tuple[Stage, ...
 
 
 def _wanted(settings: ServiceSettings, stages: tuple[Stage, ...]) -> dict[str, int]:
-    names = {name for stage in stages for name in (stage.input, *stage.outputs)}
+    names = {name for stage in stages for name in (stage.input, *stage.outputs, *stage.paced)}
     if settings.snapshot_every_s:
         names |= {settings.topics.state(stage.name) for stage in stages}
     return dict.fromkeys(names, settings.partitions)

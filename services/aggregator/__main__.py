@@ -5,11 +5,13 @@ from __future__ import annotations
 from marketdata.calendar import new_york_hours
 from marketdata.candles import CandleEngine
 from marketdata.feature_book import FeatureBook, FeatureSettings
+from marketdata.forming import Forming
 from marketdata.intake import Intake
 from marketdata.intervals import intervals_of, levels
 from marketdata.topics import MARKETS
 from marketdata.units import SECOND_US
 from services.aggregator.crypto import CryptoProcessor
+from services.aggregator.live import Budget, LiveSender
 from services.aggregator.publisher import Publisher
 from services.aggregator.settings import AggregatorSettings
 from services.aggregator.stocks import StocksProcessor
@@ -33,18 +35,24 @@ def _stage(settings: AggregatorSettings, market: str) -> Stage:
     horizon = settings.revision_horizon_s * SECOND_US
     source = topics.ratios if market == "stocks" else topics.trades(market)
     actions = load_actions(settings.corporate_actions)
+    paced = (topics.live(market),) if settings.candles_live else ()
+    budget = Budget()
     wanted = FeatureSettings(settings.feature_intervals, settings.hours, sessions, actions)
 
     def make(partition: int, emitter: Emitter) -> Processor:
         engine = CandleEngine(tree, horizon, sessions if settings.gap_policy == "carry" else None)
         book = FeatureBook(engine, tree, wanted)
         publisher = Publisher(market, topics, tree, partition, emitter, book, sessions, settings.hours)
+        live = None
+        if settings.candles_live:
+            forming = Forming(engine, tree, book if settings.candles_live_features else None)
+            live = LiveSender(market, paced[0], emitter, engine, forming, budget)
         if market == "stocks":
-            return StocksProcessor(source, partition, engine, book, publisher)
-        return CryptoProcessor(partition, Intake(horizon), engine, book, publisher)
+            return StocksProcessor(source, partition, engine, book, publisher, live=live)
+        return CryptoProcessor(partition, Intake(horizon), engine, book, publisher, live=live)
 
     candles = tuple(dict.fromkeys(topics.candles(market, level.name) for level in tree))
-    return Stage(market, source, (*candles, topics.progress(market), topics.late(market)), make)
+    return Stage(market, source, (*candles, topics.progress(market), topics.late(market)), make, paced)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from marketdata.intake import Intake
 from marketdata.join import CORRECTION_RECORDS
 from marketdata.records import UNREADABLE, Clock, Trade
 from marketdata.ticks import tick_of_trade
+from services.aggregator.live import LiveSender
 from services.aggregator.processor import CandleProcessor, ReaderMark
 from services.aggregator.publisher import Publisher
 from streaming.processor import UnreadableError
@@ -21,9 +22,16 @@ class CryptoProcessor(CandleProcessor):
     """Reads raw trades and clocks."""
 
     def __init__(
-        self, partition: int, intake: Intake, engine: CandleEngine, book: FeatureBook, publisher: Publisher
+        self,
+        partition: int,
+        intake: Intake,
+        engine: CandleEngine,
+        book: FeatureBook,
+        publisher: Publisher,
+        *,
+        live: LiveSender | None = None,
     ) -> None:
-        super().__init__(partition, engine, book, publisher)
+        super().__init__(partition, engine, book, publisher, live=live)
         self._intake = intake
 
     def reader_mark(self) -> ReaderMark:
@@ -49,7 +57,9 @@ class CryptoProcessor(CandleProcessor):
     def _take(self, trade: Trade, offset: int) -> None:
         tick = tick_of_trade(trade)
         if trade.correction in CORRECTION_RECORDS:
-            if not self._engine.cancel(trade.symbol, tick, trade.id, trade.received_ts, offset):
+            if self._engine.cancel(trade.symbol, tick, trade.id, trade.received_ts, offset):
+                self._changed(trade.symbol, 0, trade.received_ts)
+            else:
                 self._late(trade, "no_original", offset)
         elif not self._trade(trade.symbol, tick, trade.received_ts):
             self._late(trade, "past_horizon", offset)

@@ -24,6 +24,13 @@ REVISED: Final = counter("candles_revised_total", "candles", "Candles published 
 LATE: Final = counter(
     "trades_late_total", "trades", "Trades and corrections that no candle took", MARKET, any_of("reason", REASONS)
 )
+LIVE: Final = counter("candles_live_total", "records", "Records of candles under way", MARKET)
+LIVE_DELAY: Final = histogram(
+    "candles_live_delay_seconds",
+    "seconds",
+    "From the receipt of a partition's newest trade to the sending of candles under way, once each time",
+    MARKET,
+)
 
 
 class OfCandles:
@@ -33,6 +40,7 @@ class OfCandles:
         self._first = [0] * len(intervals)
         self._again = [0] * len(intervals)
         self._ends: dict[int, int] = {}
+        self._news = False
         children = [(market, interval) for interval in intervals]
         self._candles = [CANDLES.labels(*labels) for labels in children]
         self._revised = [REVISED.labels(*labels) for labels in children]
@@ -41,6 +49,7 @@ class OfCandles:
 
     def closed(self, level: int, end: int, revision: int) -> None:
         """A candle was published; ``end`` in µs."""
+        self._news = True
         if revision:
             self._again[level] += 1
         else:
@@ -49,6 +58,9 @@ class OfCandles:
 
     def report(self, now: int) -> None:
         """Hand all of it to the metrics; the latency is of the last candle of each interval. ``now`` in µs."""
+        if not self._news:
+            return
+        self._news = False
         for level, end in self._ends.items():
             self._latency[level].observe((now - end) / 1e6)
         self._ends.clear()

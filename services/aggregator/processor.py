@@ -13,6 +13,7 @@ from marketdata.feature_book import FeatureBook
 from marketdata.records import LateReason, LateTrade, Ratio, Src, Trade, encode
 from marketdata.rewind import Rewind
 from marketdata.units import SECOND_US
+from services.aggregator.live import LiveSender
 from services.aggregator.publisher import Publisher
 from streaming.snapshots import Capture, Snapshot
 
@@ -37,11 +38,20 @@ _decode_mark = msgspec.json.Decoder(ReaderMark).decode
 class CandleProcessor:
     """One partition's candles; the input's own reading is in the two classes made from this one."""
 
-    def __init__(self, partition: int, engine: CandleEngine, book: FeatureBook, publisher: Publisher) -> None:
+    def __init__(
+        self,
+        partition: int,
+        engine: CandleEngine,
+        book: FeatureBook,
+        publisher: Publisher,
+        *,
+        live: LiveSender | None = None,
+    ) -> None:
         self._partition = partition
         self._engine = engine
         self._book = book
         self._publisher = publisher
+        self._live = live
         self._rewind = Rewind(ReaderMark())
         self._noted = 0
 
@@ -61,6 +71,8 @@ class CandleProcessor:
     def after_run(self, now: int) -> None:
         """See streaming.processor.Processor."""
         self._publisher.after_run(now)
+        if self._live is not None:
+            self._live.send(now)
 
     def capture(self) -> Capture:
         """See streaming.processor.Processor."""
@@ -92,6 +104,8 @@ class CandleProcessor:
         """See streaming.processor.Processor."""
         self._engine.restored()
         self._book.restored()
+        if self._live is not None:
+            self._live.begin()
 
     def _clock(self, clock: int, offset: int, now: int) -> bool:
         if self._engine.refilling:
@@ -106,7 +120,15 @@ class CandleProcessor:
 
     def _trade(self, symbol: str, tick: Tick, received_ts: int) -> bool:
         self._rewind.newest = max(self._rewind.newest, tick.ts)
-        return self._engine.add(symbol, tick, received_ts)
+        taken = self._engine.add(symbol, tick, received_ts)
+        if taken and self._live is not None:
+            self._live.changed(symbol, tick.ts, received_ts)
+        return taken
+
+    def _changed(self, symbol: str, ts: int, received_ts: int) -> None:
+        """Trades of ``symbol`` are others now; ``ts`` as LiveSender.changed takes it."""
+        if self._live is not None:
+            self._live.changed(symbol, ts, received_ts)
 
     def _late(self, record: Trade | Ratio, reason: LateReason, offset: int) -> None:
         """Publish that no candle took ``record``."""

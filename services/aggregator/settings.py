@@ -22,6 +22,8 @@ class AggregatorSettings(ServiceSettings):
     hours: CommaList = (ALL, REGULAR)
     gap_policy: Literal["none", "carry"] = "none"
     feature_intervals: CommaList = ("15s", "1m")
+    candles_live: bool = Field(True, description="whether candles under way are sent")
+    candles_live_features: bool = Field(False, description="whether those carry features")
     revision_horizon_s: int = Field(900, gt=0, description="how late a trade may come and still count")
     corporate_actions: Path | None = Field(None, description="CSV file of splits and changes of symbol")
 

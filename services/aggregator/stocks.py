@@ -11,6 +11,7 @@ from marketdata.feature_book import FeatureBook
 from marketdata.join import CORRECTION_RECORDS
 from marketdata.records import UNREADABLE, Band, Clock, Ratio
 from marketdata.ticks import tick_of_ratio
+from services.aggregator.live import LiveSender
 from services.aggregator.processor import CandleProcessor, ReaderMark
 from services.aggregator.publisher import Publisher
 from streaming.processor import UnreadableError
@@ -24,9 +25,16 @@ class StocksProcessor(CandleProcessor):
     """Reads ratio records, clocks and price bands under the reader's rule; the BTC copies are for others."""
 
     def __init__(
-        self, topic: str, partition: int, engine: CandleEngine, book: FeatureBook, publisher: Publisher
+        self,
+        topic: str,
+        partition: int,
+        engine: CandleEngine,
+        book: FeatureBook,
+        publisher: Publisher,
+        *,
+        live: LiveSender | None = None,
     ) -> None:
-        super().__init__(partition, engine, book, publisher)
+        super().__init__(partition, engine, book, publisher, live=live)
         self._topic = topic
         self._rule = SrcFilter()
 
@@ -61,9 +69,12 @@ class StocksProcessor(CandleProcessor):
     def _take(self, record: Ratio, offset: int) -> None:
         tick = tick_of_ratio(record)
         if record.revision:  # of a trade that may have been cancelled meanwhile
-            self._engine.revise(record.symbol, tick, record.timestamp_out)
+            if self._engine.revise(record.symbol, tick, record.timestamp_out):
+                self._changed(record.symbol, tick.ts, record.timestamp_out)
         elif record.correction in CORRECTION_RECORDS:
-            if not self._engine.cancel(record.symbol, tick, record.id, record.received_ts, offset):
+            if self._engine.cancel(record.symbol, tick, record.id, record.received_ts, offset):
+                self._changed(record.symbol, 0, record.received_ts)
+            else:
                 self._late(record, "no_original", offset)
         elif not self._trade(record.symbol, tick, record.received_ts):
             self._late(record, "past_horizon", offset)
