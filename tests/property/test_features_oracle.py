@@ -168,7 +168,8 @@ def compare(found: dict[str, Any], want: Features, price: float, where: object) 
 def near(name: str, got: Any, wanted: Features, price: float) -> bool:
     want = wanted[name]
     if name == "roll_spread_20" and (want is None) != (got is None):
-        return abs(float(want or got or 0.0)) <= 1e-11 * price  # null or not is the sign of a covariance that is all rounding
+        # A covariance of 0 but for rounding: its sign, which tells null from a value, says nothing.
+        return abs(float(want or got or 0.0)) <= 1e-11 * price
     if not isinstance(want, float) or not isinstance(got, float):
         return False
     off = abs(got - want)
