@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from marketdata.records import Band, Clock, QuoteCopy, Trade
-from marketdata.units import SECOND_US
+from marketdata.units import forget_every
 
-_MINUTE_US = 60 * SECOND_US
 _Identity = tuple[str, int, int, str, int]
 
 
@@ -13,11 +12,12 @@ class Intake:
     """The state every reader of raw trades keeps for one partition.
 
     A trade's identity is symbol, exchange, TRF, id and trading day. A repeated trade repeats its time too, so the
-    identities are kept by the minute of their time, which implies the day, until the horizon (µs) has passed.
+    identities are kept by short spans of their time, which imply the day, until the horizon (µs) has passed.
     """
 
     def __init__(self, horizon_us: int) -> None:
         self.horizon_us = horizon_us
+        self._span = forget_every(horizon_us)
         self.clock = 0
         self.epoch = 0
         self._seen: dict[int, set[_Identity]] = {}
@@ -38,7 +38,7 @@ class Intake:
         self.epoch = clock.epoch
         if clock.ts <= self.clock:
             return False
-        if clock.ts // _MINUTE_US != self.clock // _MINUTE_US:
+        if clock.ts // self._span != self.clock // self._span:
             self._forget(clock.ts - self.horizon_us)
         self.clock = clock.ts
         return True
@@ -57,10 +57,10 @@ class Intake:
         self.epoch = trade.epoch
         if trade.ts < self.oldest:
             return True
-        minute = trade.ts // _MINUTE_US
-        seen = self._seen.get(minute)
+        span = trade.ts // self._span
+        seen = self._seen.get(span)
         if seen is None:
-            seen = self._seen[minute] = set()
+            seen = self._seen[span] = set()
         identity = (trade.symbol, trade.exchange, trade.trf, trade.id, trade.correction)
         if identity in seen:
             return False
@@ -68,5 +68,5 @@ class Intake:
         return True
 
     def _forget(self, oldest: int) -> None:
-        for minute in [m for m in self._seen if (m + 1) * _MINUTE_US <= oldest]:
-            del self._seen[minute]
+        for span in [s for s in self._seen if (s + 1) * self._span <= oldest]:
+            del self._seen[span]

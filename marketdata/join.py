@@ -15,7 +15,7 @@ from marketdata.conditions import NOTHING, updates_of
 from marketdata.intake import Intake
 from marketdata.order import OrderKey, order_key
 from marketdata.records import Clock, Ratio, RatioReason, Reference, Src, Trade
-from marketdata.units import SECOND_US
+from marketdata.units import SECOND_US, forget_every
 
 CORRECTION_RECORDS: Final = frozenset({10, 11, 12})
 """Corrections that are records of their own about another trade, not trades: cancel, error, correction."""
@@ -118,6 +118,7 @@ class RatioJoin:
         self._revisions: dict[tuple[OrderKey, str], int] = {}
         self._filled: list[tuple[Reference, int]] = []  # since the last clock, with their places in the log
         self._pruned = 0
+        self._forget_every = forget_every(self.intake.horizon_us)
 
     @property
     def oldest(self) -> int:
@@ -148,7 +149,7 @@ class RatioJoin:
         if not self.intake.accept_clock(clock):
             return None
         revised = self._revised(oldest, src, now) if self._filled else []
-        if self.oldest - self._pruned >= 60 * SECOND_US:
+        if self.oldest - self._pruned >= self._forget_every:
             self._prune()
         return revised
 
@@ -251,7 +252,7 @@ class RatioJoin:
         return match, None
 
     def _prune(self) -> None:
-        """Once a minute of log time: what no trade within the horizon can ask for any more."""
+        """Now and then in log time: what no trade within the horizon can ask for any more."""
         self._pruned = self.oldest
         self._history.forget_before(self.oldest)
         oldest = self.intake.oldest

@@ -17,3 +17,8 @@ def floor_to(ts: int, step: int) -> int:
 def ceil_to(ts: int, step: int) -> int:
     """The first multiple of ``step`` at or after ``ts``, both in µs since the epoch."""
     return ts + -ts % step
+
+
+def forget_every(horizon_us: int) -> int:
+    """How often, in µs, to forget what is past a horizon: a twelfth of it, but from a second to a minute."""
+    return min(max(horizon_us // 12, SECOND_US), 60 * SECOND_US)

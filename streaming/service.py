@@ -78,11 +78,11 @@ def run_stages(settings: ServiceSettings, service: str, stages: tuple[Stage, ...
     watchdog.start()
     log.info("started", inputs=[s.input for s in stages], metrics_port=ops.port)
     gc.freeze()
+    worker.restore_ahead()
     try:
         _Worker(worker, loop).execute_from_commandline()
     finally:
-        left = worker.producer.flush(10)
-        log.info("stopped", undelivered=left)
+        log.info("stopped", undelivered=worker.leave())
 
 
 def _wanted(settings: ServiceSettings, stages: tuple[Stage, ...]) -> dict[str, int]:

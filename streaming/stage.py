@@ -16,6 +16,7 @@ from confluent_kafka import Producer
 
 from marketdata.records import DeadLetter, encode
 from streaming import metrics
+from streaming.ahead import Ahead
 from streaming.deadletters import LONGEST_RAW, DeadLetterLimit, MostlyUnreadableError
 from streaming.emitter import Emitter, Ticket
 from streaming.fatal import die
@@ -49,8 +50,20 @@ class StageWorker:
         self.partitions: dict[tuple[str, int], Partition] = {}
         self._restored: dict[tuple[str, int], Partition] = {}
         self._restoring: asyncio.Future[None] | None = None
+        self._ahead: Ahead | None = None
         self.producer: Producer = exact_producer(settings.kafka_bootstrap_servers, name=service)
         self.app = self._make_app()
+
+    def restore_ahead(self) -> None:
+        """Begin to restore what the group will most likely assign; to be called once, before the app runs."""
+        self._ahead = Ahead(self._settings, self._settings.group(self._service), self._begin)
+        self._ahead.start((name, number) for number in range(self._settings.partitions) for name in self._stages)
+
+    def leave(self) -> int:
+        """At the end: deliver what is produced; how many records are not."""
+        if self._ahead is not None:
+            self._ahead.stop()
+        return self.producer.flush(10)
 
     def _make_app(self) -> Any:
         app = faust.App(
@@ -229,6 +242,8 @@ class StageWorker:
 
         Otherwise a group that rebalances faster than it restores would begin again and again.
         """
+        if self._ahead is not None:
+            self._restoring, self._ahead = asyncio.ensure_future(self._take_ahead(self._ahead)), None
         if self._restoring is not None:
             await asyncio.shield(self._restoring)
         for place in set(self._restored) - missing:
@@ -237,6 +252,10 @@ class StageWorker:
         if new:
             self._restoring = asyncio.ensure_future(self._restore_all(new))
             await asyncio.shield(self._restoring)
+
+    async def _take_ahead(self, ahead: Ahead) -> None:
+        self._restored.update(await asyncio.get_running_loop().run_in_executor(None, ahead.stop))
+        self._restoring = None
 
     async def _restore_all(self, new: list[Partition]) -> None:
         await asyncio.get_running_loop().run_in_executor(None, begin_partitions, self._settings, new)

@@ -10,8 +10,8 @@ from marketdata.records import Trade
 from marketdata.units import DAY_US, SECOND_US
 
 log = structlog.stdlib.get_logger()
-LIMIT: Final = 4_000_000
-"""Identities in each half: some 2 GB in all, far above what 15 minutes of the whole market bring."""
+LIMIT: Final = 2_700_000
+"""Identities in each part: some 2 GB in all, far above what 15 minutes of the whole market bring."""
 STOCKS_DAY_SHIFT_US: Final = 5 * 3_600 * SECOND_US
 """New York trades from 04:00 to 20:00: five hours off, that lies within one UTC day, summer or winter."""
 CORRECTION_RECORDS: Final = frozenset({10, 11, 12})
@@ -23,21 +23,21 @@ _Identity = tuple[str, int, int, str, int, int]
 class Seen:
     """The identities (symbol, exchange, TRF, id, trading day) of the last ``horizon_us`` of event time.
 
-    Two halves, each of one horizon: the older is forgotten when the younger is full.
+    Three parts, each of half a horizon: the oldest is forgotten when the youngest is full.
     """
 
     def __init__(self, horizon_us: int, day_shift_us: int = 0) -> None:
         self._horizon = horizon_us
+        self._half = max(horizon_us // 2, 1)
         self._shift = day_shift_us
-        self._younger: dict[_Identity, int] = {}
-        self._older: dict[_Identity, int] = {}
+        self._parts: list[dict[_Identity, int]] = [{}, {}, {}]  # the youngest first
         self._high = 0
         self._turn = 0
         self._held = False
         self._kept: list[dict[_Identity, int]] = []
 
     def __len__(self) -> int:
-        return len(self._younger) + len(self._older) + sum(map(len, self._kept))
+        return sum(map(len, (*self._parts, *self._kept)))
 
     def hold(self) -> None:
         """Forget nothing until ``release``: a gap is open, and what it brings can be older than the horizon."""
@@ -50,29 +50,32 @@ class Seen:
 
     def symbols(self) -> set[str]:
         """The symbols of the trades that are remembered."""
-        return {identity[0] for half in (self._younger, self._older) for identity in half}
+        return {identity[0] for part in self._parts for identity in part}
 
     def is_new(self, trade: Trade) -> bool:
         """Whether ``trade`` was not seen while the newest event time moved by the horizon; it is from now on."""
         ts = trade.ts
         if ts > self._high:
             self._high = ts
-            if ts >= self._turn or len(self._younger) >= LIMIT:
+            if ts >= self._turn or len(self._parts[0]) >= LIMIT:
                 self._forget()
         identity = self._identity(trade)
-        at = self._younger.get(identity)
+        youngest, older, oldest = self._parts
+        at = youngest.get(identity)
         if at is None:
-            at = self._older.get(identity)
+            at = older.get(identity)
+        if at is None:
+            at = oldest.get(identity)
         if at is not None and self._high - at <= self._horizon:
             return False
         if self._held and (at is not None or any(identity in old for old in self._kept)):
             return False
-        self._younger[identity] = self._high
+        youngest[identity] = self._high
         return True
 
     def note(self, trade: Trade) -> None:
         """``trade`` stands in the log too; safe to call from another thread."""
-        self._younger.setdefault(self._identity(trade), self._high)
+        self._parts[0].setdefault(self._identity(trade), self._high)
 
     def _identity(self, trade: Trade) -> _Identity:
         correction = trade.correction if trade.correction in CORRECTION_RECORDS else 0
@@ -85,11 +88,11 @@ class Seen:
         return max(self._high - self._horizon, 0)
 
     def _forget(self) -> None:
-        if len(self._younger) >= LIMIT:
+        parts = self._parts
+        if len(parts[0]) >= LIMIT:
             log.warning("too many trades to remember all of the horizon: an old one sent again may pass", limit=LIMIT)
-        near = self._high < self._turn + self._horizon
+        passed = min(1 + max(self._high - self._turn, 0) // self._half, len(parts))
         if self._held:
-            self._kept += [self._older] if near else [self._older, self._younger]
-        self._older = self._younger if near else {}
-        self._younger = {}
-        self._turn = self._high + self._horizon
+            self._kept += parts[-passed:]
+        self._parts = [*({} for _ in range(passed)), *parts[:-passed]]
+        self._turn = self._high + self._half

@@ -77,7 +77,7 @@ def expected_ticks(ratios: list[Ratio]) -> list[Row]:
     )  # fmt: skip
 
 
-def eventually(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+def eventually(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

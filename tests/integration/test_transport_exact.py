@@ -130,6 +130,7 @@ def test_killed_workers_lose_nothing_and_repeat_nothing(kafka: str, cases: list[
     lines = [line for log in tmp_path.glob("*.log") for line in log.read_text().splitlines()]
     restored = [json.loads(line) for line in lines if '"state restored"' in line]
     assert any(line["symbols"] for line in restored)
+    assert any('"restored ahead of the assignment"' in line for line in lines)
     assert any(line["read_again"] < line["position"] // 2 for line in restored), restored
 
 

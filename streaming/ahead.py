@@ -1,0 +1,69 @@
+"""Restoring before the group has answered: a worker that comes back must wait until its dead self's session ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import structlog
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from streaming.kafkaclient import client_config
+from streaming.processor import BEGINNING, Partition
+from streaming.settings import ServiceSettings
+from streaming.takeover import begin_partitions
+
+ANSWER_S: Final = 5.0
+Assigned = tuple[str, int]
+log = structlog.stdlib.get_logger()
+
+
+class Ahead:
+    """Restores one partition after the other in a thread until it is stopped.
+
+    What is restored is a function of the log up to its position, so it is good whoever has written since. It is only
+    done where nearly all of it will be ours: where the group has no more than one member, most likely our dead self.
+    """
+
+    def __init__(self, settings: ServiceSettings, group: str, begin: Callable[[str, int], Partition]) -> None:
+        self._settings = settings
+        self._group = group
+        self._begin = begin
+        self._stopping = threading.Event()
+        self._restored: dict[Assigned, Partition] = {}
+        self._thread: threading.Thread | None = None
+
+    def start(self, places: Iterable[Assigned]) -> None:
+        """Begin with ``places``, (input topic, partition) each, in their order."""
+        self._thread = threading.Thread(target=self._run, args=(list(places),), name="ahead", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> dict[Assigned, Partition]:
+        """What is restored, once the one in hand is. To be called once."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self._restored:
+            log.info("restored ahead of the assignment", partitions=sorted(self._restored))
+        return self._restored
+
+    def _run(self, places: list[Assigned]) -> None:
+        try:
+            if not self._settings.snapshot_every_s or self._members() > 1:
+                return
+            for place in places:
+                if self._stopping.is_set():
+                    return
+                partition = self._begin(*place)
+                begin_partitions(self._settings, [partition])
+                if partition.position != BEGINNING:  # a predecessor that still lives may store a snapshot yet
+                    self._restored[place] = partition
+        except (KafkaException, RuntimeError, LookupError) as error:  # it comes again when they are ours, and counts
+            log.info("nothing more is restored ahead of the assignment", error=repr(error))
+
+    def _members(self) -> int:
+        admin = AdminClient(client_config(self._settings.kafka_bootstrap_servers, {"log_level": 0}))
+        groups = admin.describe_consumer_groups([self._group], request_timeout=ANSWER_S)
+        return len(groups[self._group].result(ANSWER_S).members)
