@@ -35,7 +35,7 @@ def _stage(settings: AggregatorSettings, market: str) -> Stage:
     horizon = settings.revision_horizon_s * SECOND_US
     source = topics.ratios if market == "stocks" else topics.trades(market)
     actions = load_actions(settings.corporate_actions)
-    paced = (topics.live(market),) if settings.candles_live else ()
+    screens = topics.live(market)
     budget = Budget()
     wanted = FeatureSettings(settings.feature_intervals, settings.hours, sessions, actions)
 
@@ -46,13 +46,19 @@ def _stage(settings: AggregatorSettings, market: str) -> Stage:
         live = None
         if settings.candles_live:
             forming = Forming(engine, tree, book if settings.candles_live_features else None)
-            live = LiveSender(market, paced[0], emitter, engine, forming, budget)
+            live = LiveSender(market, screens, emitter, engine, forming, budget)
         if market == "stocks":
             return StocksProcessor(source, partition, engine, book, publisher, live=live)
         return CryptoProcessor(partition, Intake(horizon), engine, book, publisher, live=live)
 
     candles = tuple(dict.fromkeys(topics.candles(market, level.name) for level in tree))
-    return Stage(market, source, (*candles, topics.progress(market), topics.late(market)), make, paced)
+    return Stage(
+        market,
+        source,
+        (*candles, topics.progress(market), topics.late(market)),
+        make,
+        (screens,) if settings.candles_live else (),
+    )
 
 
 def main() -> None:

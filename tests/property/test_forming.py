@@ -83,7 +83,8 @@ def check(market: Market, symbol: str) -> None:
     wanted = {key: bucket for key, bucket in buckets.items() if bucket and bucket[1] > market.engine.clock}
     keys = {("1d/regular" if candle.interval == "1d" else candle.interval): candle for candle in candles}
     assert {key: (candle.start, candle.end) for key, candle in keys.items()} == wanted
-    future, then = deepcopy(market), {}
+    future = deepcopy(market)
+    then: dict[tuple[str, str, int], Any] = {}
     for key, candle in sorted(keys.items(), key=lambda entry: entry[1].end):
         then |= future.advance(candle.end)
         compare(candle, *then[key, symbol, candle.start])

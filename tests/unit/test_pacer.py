@@ -53,7 +53,8 @@ def test_what_was_read_again_is_no_news() -> None:
 
 def test_any_news_goes_out_in_time_and_never_too_soon() -> None:
     rng, pacer = random.Random(1), Pacer(50 * MS)
-    now, sent, waiting = T, dict.fromkeys("ABC", 0), {}
+    now, sent = T, dict.fromkeys("ABC", 0)
+    waiting: dict[str, int] = {}
     for _ in range(5_000):
         now += rng.choice((0, 1, 4, 20, 90)) * MS
         if rng.random() < 0.6:
