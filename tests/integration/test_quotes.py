@@ -53,15 +53,15 @@ async def test_quotes_reach_their_topics_the_trades_and_the_middles(
 
             await asyncio.to_thread(eventually, lambda: joined() >= wanted, lambda: f"{joined()} of {wanted} ratios")
             await asyncio.to_thread(ratio.terminate)
-    quotes = check_quotes(log)
-    check_stamps(log, quotes)
+    quotes = check_quotes(log, cut)
+    check_stamps(log, quotes, cut)
     copies = check_copies(log["trades.stocks"], quotes)
     check_ratios(log["trades.stocks"], standing(kafka, namespace + "ratios"))
     check_mids(copies, [r for p in standing(kafka, namespace + "ratio_mid") for r in p])
 
 
-def check_quotes(log: dict[str, list[list[Record]]]) -> dict[str, list[Record]]:
-    """Each in its symbol's partition, of every symbol, on both connections; by symbol, as they stand there."""
+def check_quotes(log: dict[str, list[list[Record]]], cut: int) -> dict[str, list[Record]]:
+    """Each in its symbol's partition, of every symbol, before and after the cut; by symbol, as they stand there."""
     quotes: defaultdict[str, list[Record]] = defaultdict(list)
     for topic in ("quotes.stocks", "quotes.crypto"):
         for record in (r for p in log[topic] for r in p):
@@ -78,7 +78,7 @@ def check_quotes(log: dict[str, list[list[Record]]]) -> dict[str, list[Record]]:
     return quotes
 
 
-def check_stamps(log: dict[str, list[list[Record]]], quotes: dict[str, list[Record]]) -> None:
+def check_stamps(log: dict[str, list[list[Record]]], quotes: dict[str, list[Record]], cut: int) -> None:
     """A trade carries the last quote at or before it of those received with it or before, on its connection."""
     found: Counter[bool] = Counter()
     for trade in (r for t in ("trades.stocks", "trades.crypto") for p in log[t] for r in p if r["kind"] == "trade"):
@@ -89,8 +89,7 @@ def check_stamps(log: dict[str, list[list[Record]]], quotes: dict[str, list[Reco
         if trade.get("backfilled"):
             assert "bid" not in trade
             continue
-        quote = max(known, key=lambda q: q["ts"], default=None)  # the first of the greatest, so:
-        quote = next((q for q in reversed(known) if quote is not None and q["ts"] == quote["ts"]), None)
+        _, quote = max(enumerate(known), key=lambda entry: (entry[1]["ts"], entry[0]), default=(0, None))
         sides = (quote["bid"], quote["ask"]) if quote is not None else (None, None)
         if None not in sides and "bid" in trade:
             assert (trade["bid"], trade["ask"]) == sides, trade

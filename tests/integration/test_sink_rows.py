@@ -7,7 +7,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from marketdata.records import DeadLetter, Gap, LateTrade, Luld, encode
+from marketdata.records import DeadLetter, Gap, LateTrade, Luld, Quote, encode
 from tests.integration.test_sink_support import (
     BASE_US,
     Bench,
@@ -121,6 +121,30 @@ def test_candles_their_revisions_and_what_was_known(bench: Bench) -> None:
     aggregates = bench.rows("SELECT time, symbol, close_ratio, tick_count, revision FROM ratio_aggregates_500ms")
     assert aggregates == [(at(BASE_US), "MARA", Decimal("0.0004"), 3, 3)]
     assert bench.rows("SELECT count(*) FROM candles") == [(4,)]
+
+
+def test_quotes_are_stored_each_once_where_they_are_wanted(bench: Bench) -> None:
+    def send(n: int, bid: float | None, conditions: tuple[int, ...] = ()) -> None:
+        quote = Quote(symbol="MARA", ts=BASE_US + n * 40_000_000_000, received_ts=BASE_US, bid=bid, bid_size=200,
+                      ask=20.5, ask_size=0.25, epoch=1, conditions=conditions, sequence=n)  # fmt: skip
+        bench.send(bench.topics.quotes("stocks"), encode(quote), None)
+        bench.producer.flush(30)
+
+    def stored() -> list[tuple[object, ...]]:
+        return bench.rows("SELECT time, bid, ask_size, conditions, market, src_offset FROM quotes ORDER BY 6")
+
+    size = Decimal("0.25")
+    first = [(at(BASE_US), Decimal("20.1"), size, [1, 2], "stocks", 0),
+             (at(BASE_US), None, size, [], "stocks", 1)]  # fmt: skip
+    send(0, 20.1, (1, 2))
+    send(0, None)
+    with bench.sink(QUOTES="true"):
+        eventually(lambda: "quotes" in str(bench.positions()) and stored() == first, "two quotes")
+    send(3, 20.2)  # another day
+    bench.rows("DELETE FROM sink_positions RETURNING 1")  # all is read again, and the key keeps it from doubling
+    with bench.sink(QUOTES="true"):
+        last: tuple[object, ...] = (at(BASE_US + 120_000_000_000), Decimal("20.2"), size, [], "stocks", 2)
+        eventually(lambda: stored() == [*first, last], "three quotes")
 
 
 def test_an_aggregate_whose_only_ratio_was_cancelled_goes(bench: Bench) -> None:
