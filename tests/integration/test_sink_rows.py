@@ -14,6 +14,7 @@ from tests.integration.test_sink_support import (
     at,
     bench,
     candle,
+    eventually,
     expected_ticks,
     ratio,
     read_all,
