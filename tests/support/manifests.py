@@ -45,7 +45,8 @@ def overlay(name: str) -> list[Object]:
 @functools.cache
 def component(name: str) -> list[Object]:
     """The base with one component alone."""
-    with tempfile.TemporaryDirectory(dir=ROOT) as folder:  # kustomize knows relative paths only
+    (ROOT / "build").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ROOT / "build") as folder:  # kustomize knows relative paths only
         here = os.path.relpath(K8S, folder)
         text = f"resources: [{here}/base]\ncomponents: [{here}/components/{name}]\n"
         Path(folder, "kustomization.yaml").write_text(text)
