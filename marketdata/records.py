@@ -193,8 +193,8 @@ class RatioMid(Record, tag="ratio_mid", frozen=True, gc=False, kw_only=False):
     """The middle of a stock's quote against BTC's, whether or not either trades.
 
     As of the clock ``ts``, of quotes before it; ``quote_ts`` and ``btc_ts`` say how old each is. ``btc_mid`` is the
-    middle of BTC's quote, or the price of its last trade where it has no quote: ``btc_source`` says which. ``ratio`` =
-    stock_mid / btc_mid. Made at most every 250 ms; ``epoch`` is the clock's.
+    middle of BTC's quote, or the price of its last trade where it has no quote: ``btc_source`` says which. ``ratio``
+    = stock_mid / btc_mid. Made at most every 250 ms; ``epoch`` is the clock's.
     """
 
     symbol: str
