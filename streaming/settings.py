@@ -79,6 +79,7 @@ class ServiceSettings(KafkaSecurity):
     stall_timeout_s: float = Field(60.0, ge=5, description="a position that stands still this long ends the process")
     snapshot_every_s: float = Field(5.0, ge=0, description="how often state is stored; 0 = never, all is read again")
     dead_letter_share: float = Field(0.5, gt=0, le=1, description="unreadable among the last 1,000 records at most")
+    tracing_sample_rate: float = Field(0, ge=0, le=1, description="share of trades traced, socket to row")
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(0, ge=0, le=65535, description="/metrics and /health; 0 takes any free port")
 

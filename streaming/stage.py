@@ -29,6 +29,7 @@ from streaming.settings import ServiceSettings
 from streaming.snapshots import SnapshotWriter
 from streaming.tails import read_tails
 from streaming.takeover import begin_partitions
+from streaming.tracing import Process, traced, tracing_of
 
 log = structlog.stdlib.get_logger()
 DELIVERIES_EVERY_S = 0.005
@@ -46,6 +47,7 @@ class StageWorker:
             metrics.of_stage(name)
         self._limit = DeadLetterLimit(settings.dead_letter_share)
         self.pulse = Pulse()
+        self._tracing = tracing_of(settings, service)
         self.joined = False  # whether the group has ever assigned us anything, or nothing, to do
         self.partitions: dict[tuple[str, int], Partition] = {}
         self._restored: dict[tuple[str, int], Partition] = {}
@@ -126,7 +128,7 @@ class StageWorker:
         started = time.perf_counter()
         now = time.time_ns() // 1_000
         wanted = self._wants_snapshot(partition)
-        position, process = partition.position, partition.processor.process
+        position, process = partition.position, self._process_of(partition, run)
         for record in run.records:
             offset = record.offset
             if offset < position:
@@ -153,6 +155,11 @@ class StageWorker:
         measured.runs.inc()
         measured.busy.inc(time.perf_counter() - started)
         metrics.UNFINISHED.set(consumer.unfinished_records)
+
+    def _process_of(self, partition: Partition, run: Run) -> Process:
+        if self._tracing is None:
+            return partition.processor.process
+        return traced(self._tracing, partition, run.records)
 
     def _wants_snapshot(self, partition: Partition) -> bool:
         every = self._settings.snapshot_every_s

@@ -21,6 +21,7 @@ from services.ingest.settings import IngestSettings
 from services.ingest.writer import Writer
 from streaming.fatal import die
 from streaming.ops import Health
+from streaming.tracing import tracing_of
 
 log = structlog.stdlib.get_logger()
 LOOK_S: Final = 0.1
@@ -95,6 +96,7 @@ def _resume(settings: IngestSettings, end: LogEnd, lease: LeaseKeeper) -> Writer
         epoch=lease.epoch,
         references=settings.reference_symbols,
         horizon_us=settings.revision_horizon_s * SECOND_US,
+        tracing=tracing_of(settings, "ingest"),
     )
     for market in MARKETS:
         writer.resume(market, end.clocks[market], end.seen[market])

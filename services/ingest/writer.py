@@ -12,9 +12,11 @@ from marketdata.partition import partition_of
 from marketdata.records import Band, Clock, DeadLetter, Gap, Quote, Reference, Trade, encode
 from marketdata.topics import MARKETS, Topics
 from services.ingest import metrics
+from services.ingest.hostclock import wall_us
 from services.ingest.seen import STOCKS_DAY_SHIFT_US, Seen
 from streaming.metrics import DEAD_LETTERS
 from streaming.producer import Headers, check_delivery, exact_producer, produce
+from streaming.tracing import TRACEPARENT, Tracing
 
 log = structlog.stdlib.get_logger()
 TRADE: Final = [("kind", b"trade")]
@@ -61,6 +63,7 @@ class Writer:
         epoch: int,
         references: tuple[str, ...],
         horizon_us: int,
+        tracing: Tracing | None = None,
     ) -> None:
         # Only failures are reported back: each ends the process, so successes need no callback.
         self._producer: Producer = exact_producer(bootstrap, name="ingest", report_successes=False)
@@ -75,6 +78,7 @@ class Writer:
         self._references = frozenset(references)
         self._places: dict[str, tuple[bytes, int]] = {}
         self._published = dict.fromkeys(MARKETS, (0, 0, 0))
+        self._tracing = tracing
         self.epoch = epoch
         self.records = 0
         self.dead_letters = 0
@@ -94,7 +98,7 @@ class Writer:
         place = self._places.get(symbol)
         key, partition = place if place is not None else self._place(symbol)
         value = encode(trade)
-        self._produce(own.topic, value, key, partition, TRADE)
+        self._produce(own.topic, value, key, partition, TRADE if self._tracing is None else self._traced(trade))
         if market == "crypto" and symbol in self._references:
             # The same fields under another kind, which msgspec writes first.
             copy = AS_REFERENCE + value[len(AS_TRADE) :]
@@ -211,6 +215,13 @@ class Writer:
         """Wait (seconds) for deliveries; returns how many records are still under way."""
         self.poll()
         return int(self._producer.flush(timeout))
+
+    def _traced(self, trade: Trade) -> Headers:
+        """The headers of ``trade``, with a trace for the share of them that is sampled."""
+        if self._tracing is None or not self._tracing.sampled():
+            return TRADE
+        span = self._tracing.span("ingest", trade.received_ts, wall_us(), symbol=trade.symbol)
+        return [*TRADE, (TRACEPARENT, span)]
 
     def _place(self, symbol: str) -> tuple[bytes, int]:
         if len(self._places) >= PLACES:

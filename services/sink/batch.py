@@ -34,6 +34,8 @@ class Batch:
     dead: list[DeadLetter] = field(default_factory=list)
     moves: dict[Place, Move] = field(default_factory=dict)
     published: list[int] = field(default_factory=list)
+    traces: list[tuple[bytes, int]] = field(default_factory=list)
+    """Of records that are traced: the header, and when the record was taken in µs."""
     rows: int = 0
     size: int = 0
     """Bytes of rows and dead letters."""

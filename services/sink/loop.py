@@ -27,6 +27,7 @@ from streaming.deadletters import MostlyUnreadableError
 from streaming.fatal import die
 from streaming.metrics import REBALANCES
 from streaming.ops import Pulse
+from streaming.tracing import parent_of, tracing_of
 
 FETCH = 10_000
 WAIT_S = 0.1
@@ -46,6 +47,7 @@ class Sink:
         self._settings = settings
         self._stop = stop
         self.pulse = Pulse()
+        self._tracing = tracing_of(settings, "sink")
         self.progress = metrics.Progress(settings.stall_seconds)
         self._database = Database(settings, stop)
         self._letters = DeadLetters(settings.kafka_bootstrap_servers, settings.topics.dead_letters("sink"), stop)
@@ -93,7 +95,11 @@ class Sink:
     def _step(self) -> None:
         self.pulse.beat()
         self._harvest()
-        self._intake.take(kafka.records_of(self._fetch()))
+        records = kafka.records_of(self._fetch())
+        self._intake.take(records)
+        if self._tracing is not None:
+            taken = ((parent_of(record.headers()), _now_us()) for record in records)
+            self._intake.batch.traces += [(parent, now) for parent, now in taken if parent is not None]
         if self._intake.doubtful:
             self._place()
         self._launch()
@@ -152,7 +158,7 @@ class Sink:
         if self._writing is not None and self._writing.done():
             writing, self._writing = self._writing, None
             try:
-                self._outlook.stored(writing.result())
+                self._stored(writing.result())
             except PositionMissError:
                 metrics.MISSES.inc()
                 reason = "another sink wrote, or the database went back"
@@ -161,6 +167,12 @@ class Sink:
         if self._placing is not None and self._placing.done():
             placing, self._placing = self._placing, None
             self._take_up(placing.result())
+
+    def _stored(self, batch: Batch) -> None:
+        self._outlook.stored(batch)
+        if self._tracing is not None:
+            for parent, taken in batch.traces:
+                self._tracing.span("sink", taken, _now_us(), parent)
 
     # --- positions -----------------------------------------------------------------------------------------------
 

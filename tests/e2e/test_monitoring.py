@@ -20,13 +20,15 @@ import yaml
 
 from market.native import Child, KafkaBroker, choose_ports
 from market.stack import Options, Servers, Services
+from tests.support.collector import Collector
 from tests.support.monitoring import GRAFANA, NOT_INSTALLED, PROMETHEUS, jmx_agent, load, panel_queries, rules
 from tests.support.promql import selectors
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
 EXCUSED_AT_MOST = 5
 SCRAPE_S = 2
-FEED_SECONDS = 40
+HEALTHY_S = 5
+"""Of trades before the feed is hurt."""
 PATIENCE_S = 60
 FAULTS = ({"fault": "garbage"}, {"fault": "drop", "cluster": "stocks"}, {"fault": "rest_error", "count": 1})
 PROGRAMS = ("prometheus", "prometheus-postgres-exporter")
@@ -38,6 +40,7 @@ class Watched:
 
     url: str
     dsn: str
+    collector: Collector
 
     def query(self, expression: str) -> list[Any]:
         """The series that an instant query returns now."""
@@ -117,8 +120,13 @@ def watched(programs: Path, postgres: str, tmp_path_factory: pytest.TempPathFact
         environment = closing.enter_context(pytest.MonkeyPatch.context())
         environment.setenv("TRADE_FREQUENCY", "200")
         environment.setenv("FEED_ADMIN", "1")
+        collector = closing.enter_context(Collector())
+        environment.setenv("TRACING_SAMPLE_RATE", "0.1")
+        environment.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
         services = Services(
-            Options(folder, partitions=2, schema="monitored"), Servers(broker.bootstrap, postgres), print
+            Options(folder, partitions=2, schema="monitored", environment={"SPOOL_DIR": str(folder / "spool")}),
+            Servers(broker.bootstrap, postgres),
+            print,
         )
         closing.callback(drop_schema, postgres)
         closing.callback(services.stop)
@@ -137,11 +145,10 @@ def watched(programs: Path, postgres: str, tmp_path_factory: pytest.TempPathFact
         child = Child.start("prometheus", command, folder / "prometheus.log")
         closing.callback(child.stop)
         services.wait_healthy(120)
-        began = time.monotonic()
-        time.sleep(FEED_SECONDS / 3)
+        time.sleep(HEALTHY_S)
         hurt_the_feed(services.rest_url)
-        time.sleep(max(0.0, began + FEED_SECONDS - time.monotonic()))
-        yield Watched(f"http://127.0.0.1:{prometheus}", f"{postgres}{separator}options=-csearch_path%3Dmonitored")
+        dsn = f"{postgres}{separator}options=-csearch_path%3Dmonitored"
+        yield Watched(f"http://127.0.0.1:{prometheus}", dsn, collector)
 
 
 def drop_schema(dsn: str) -> None:
@@ -173,6 +180,15 @@ def test_every_query_of_the_dashboards_finds_something(watched: Watched) -> None
     print(f"{len(wanted)} of {len(queries)} queries returned series or rows")
     for where in excused:
         assert not watched.finds(queries[where][0], is_sql=queries[where][1]), f"{where} needs no excuse any more"
+
+
+def test_traces_lead_from_the_socket_to_the_row(watched: Watched) -> None:
+    path = ["ingest", "ratio", "sink"]
+
+    def found(name: str) -> bool:
+        return any(name in spans for spans in watched.collector.paths())
+
+    assert missing({" > ".join(path), " > ".join([*path[:2], "stocks"]), "ingest > crypto"}, found) == set()
 
 
 def test_no_alert_fires_on_a_healthy_stack(watched: Watched) -> None:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 GRAFANA = ROOT / "deploy" / "grafana"
 RUNBOOKS = ROOT / "docs" / "runbooks"
-JMX_AGENT = "io.prometheus.jmx:jmx_prometheus_javaagent:1.5.0"
+JMX_AGENT = "io.prometheus.jmx:jmx_prometheus_javaagent:1.0.1"
 NOT_INSTALLED = "not installed (Debian's packages prometheus and prometheus-postgres-exporter)"
 
 

@@ -82,7 +82,8 @@ def test_no_runbook_without_an_alert_and_no_link_into_nothing() -> None:
 
 def test_every_alert_is_tested_to_fire_and_to_be_quiet() -> None:
     fires, quiet = set(), set()
-    for case in load(PROMETHEUS / "tests" / "alerts.yml")["tests"]:
+    cases = [case for path in (PROMETHEUS / "tests").glob("*.yml") for case in load(path)["tests"]]
+    for case in cases:
         for checked in case["alert_rule_test"]:
             (fires if checked["exp_alerts"] else quiet).add(checked["alertname"])
     assert fires == set(ALERTS)
