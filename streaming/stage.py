@@ -199,7 +199,19 @@ class StageWorker:
         while True:
             self.producer.poll(0)
             self.pulse.beat()
+            self._send_paced()
             await asyncio.sleep(DELIVERIES_EVERY_S)
+
+    def _send_paced(self) -> None:
+        """Between runs too: what is paced by the wall clock does not wait for input."""
+        now = time.time_ns() // 1_000
+        try:
+            for partition in self.partitions.values():
+                if partition.stage.paced:
+                    partition.processor.after_run(now)
+        except Exception as error:  # Faust would go on without this task
+            log.exception("a paced topic could not be written")
+            die("a paced topic could not be written", error=repr(error), service=self._service)
 
     async def _recover(self, assigned: set[tuple[str, int]]) -> dict[tuple[str, int], int]:
         try:
@@ -219,20 +231,8 @@ class StageWorker:
             del self.partitions[place]
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self.producer.flush, 20)
-            self._send_paced()
         await self._restore(assigned - set(self.partitions))
         self.partitions.update(self._restored)
-    def _send_paced(self) -> None:
-        """Between runs too: what is paced by the wall clock does not wait for input."""
-        now = time.time_ns() // 1_000
-        try:
-            for partition in self.partitions.values():
-                if partition.stage.paced:
-                    partition.processor.after_run(now)
-        except Exception as error:  # Faust would go on without this task
-            log.exception("a paced topic could not be written")
-            die("a paced topic could not be written", error=repr(error), service=self._service)
-
         self._restored.clear()
         places = [(topic, p) for source, p in assigned for topic in self._stages[source].outputs]
         tails = await loop.run_in_executor(None, read_tails, self._settings.kafka_bootstrap_servers, places)
