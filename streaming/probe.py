@@ -1,27 +1,30 @@
 """The health check of a container: ``python -m streaming.probe [URL]`` asks /health and says it with its exit status.
 
-Only the standard library is imported, so that a probe costs little.
+It runs every few seconds beside each service, so it imports next to nothing: an HTTP client costs ten times more.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
-import urllib.error
-import urllib.request
 
 TIMEOUT_S = 3.0
 
 
 def probe(url: str) -> str | None:
-    """None if ``url`` answers 200, else what is wrong."""
+    """None if ``http://HOST:PORT/PATH`` answers 200, else what is wrong."""
+    address, _, path = url.removeprefix("http://").partition("/")
+    host, _, port = address.partition(":")
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S):  # noqa: S310 - our own address
-            return None
-    except urllib.error.HTTPError as error:
-        return f"{url} answers {error.code}: {error.read(2_000).decode(errors='replace')}"
+        with socket.create_connection((host, int(port)), TIMEOUT_S) as connection:
+            connection.sendall(f"GET /{path} HTTP/1.0\r\nHost: {address}\r\n\r\n".encode())
+            with connection.makefile("rb") as answer:
+                status = answer.readline().decode(errors="replace").strip()
+                body = answer.read(4_000).decode(errors="replace").rpartition("\r\n\r\n")[2]
     except OSError as error:
         return f"{url} does not answer: {error}"
+    return None if status.split()[1:2] == ["200"] else f"{url} answers {status}: {body}"
 
 
 def main() -> int:
