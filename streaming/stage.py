@@ -65,7 +65,7 @@ class StageWorker:
         """At the end: deliver what is produced; how many records are not."""
         if self._ahead is not None:
             self._ahead.stop()
-        return self.producer.flush(10)
+        return int(self.producer.flush(10))
 
     def _make_app(self) -> Any:
         app = faust.App(

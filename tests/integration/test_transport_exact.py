@@ -21,8 +21,8 @@ from tests.support.workers import Worker, eventually
 
 pytestmark = pytest.mark.integration
 PARTITIONS = 4
-TRADES = 24_000
-RATE = 4_000
+TRADES = 14_000
+RATE = 3_000
 PAUSE_S = 9
 INTERVALS = ("500ms", "1s", "5s", "15s", "1m", "5m")
 SPREAD = 6  # some five minutes of log time: what the horizon leaves behind is only in the snapshots
