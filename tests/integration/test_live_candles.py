@@ -94,7 +94,8 @@ def exact(kafka: str, namespace: str) -> int:
 
 def test_the_topic_keeps_no_history(kafka: str, namespace: str) -> None:
     resource = ConfigResource(ResourceType.TOPIC, namespace + LIVE)
-    (future,) = AdminClient({"bootstrap.servers": kafka}).describe_configs([resource]).values()
+    admin = AdminClient({"bootstrap.servers": kafka})
+    (future,) = admin.describe_configs([resource]).values()
     config = {name: entry.value for name, entry in future.result().items()}
     assert set(config["cleanup.policy"].split(",")) == {"compact", "delete"}
     assert (config["retention.ms"], config["segment.ms"]) == ("600000", "60000")
