@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -107,16 +106,6 @@ def containers(engine: Any, stack: Stack) -> dict[str, Any]:
     return {container.labels["com.docker.compose.service"]: container for container in found}
 
 
-def seconds_to_health(container: Any) -> float:
-    state = container.attrs["State"]
-    first = next(check["End"] for check in state["Health"]["Log"] if check["ExitCode"] == 0)
-    return (moment(first) - moment(state["StartedAt"])).total_seconds()
-
-
-def moment(text: str) -> datetime:
-    return datetime.fromisoformat(text[:19] + "+00:00")
-
-
 def test_the_image_is_small_and_says_what_it_is(image: Any, base: Any) -> None:
     assert image.attrs["Size"] - base.attrs["Size"] < 250e6
     config = image.attrs["Config"]
@@ -142,7 +131,6 @@ def all_are_healthy(running: dict[str, Any]) -> None:
     for name, container in sorted(running.items()):
         assert container.attrs["State"]["Health"]["Status"] == "healthy", name
         assert container.attrs["RestartCount"] == 0, container.logs(tail=20)
-        print(f"{name}: healthy {seconds_to_health(container):.0f} s after its start")
 
 
 def candles_reach_the_database(stack: Stack) -> None:
