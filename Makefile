@@ -95,8 +95,8 @@ PIN := uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-
   --no-header --no-annotate
 
 requirements:  ## Pin requirements/*.txt anew from pyproject.toml (needs uv; UPGRADE=1 takes newer versions)
-	@$(PIN) $(if $(UPGRADE),--upgrade) pyproject.toml --output-file requirements/runtime.txt
-	@$(PIN) $(if $(UPGRADE),--upgrade) pyproject.toml --extra native --extra dev --output-file requirements/dev.txt
+	@$(PIN) $(if $(UPGRADE),--upgrade) pyproject.toml --extra tracing --output-file requirements/runtime.txt
+	@$(PIN) $(if $(UPGRADE),--upgrade) pyproject.toml --extra native --extra tracing --extra dev --output-file requirements/dev.txt
 	@$(PIN) $(if $(UPGRADE),--upgrade) requirements/build.in --output-file requirements/build.txt
 
 sbom: setup  ## Write the bill of materials, CycloneDX JSON of what the image holds, into dist/
