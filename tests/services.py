@@ -17,7 +17,7 @@ from market.native import KafkaBroker, PostgresServer, choose_port
 from market.native.kafka import broker_properties
 
 KAFKA_IMAGE = "apache/kafka:4.3.1"
-POSTGRES_IMAGE = "timescale/timescaledb:2.17.2-pg16"
+POSTGRES_IMAGE = "timescale/timescaledb:2.28.3-pg16"
 
 
 @dataclass

@@ -161,6 +161,7 @@ class Database:
             self._settings.postgres_dsn,
             autocommit=True,
             application_name=APPLICATION,
+            client_encoding="utf8",  # else a database of no encoding gives bytes for text
             connect_timeout=5,
             keepalives_idle=10,
             keepalives_interval=5,
