@@ -62,7 +62,7 @@ def run_stages(settings: ServiceSettings, service: str, stages: tuple[Stage, ...
     # Until Faust has its own: to the first process of a container the system's default means nothing.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     health = Health()
-    health.add("progress", lambda: (False, "waiting for Kafka and its topics"))
+    health.add("progress", lambda: (False, {"waiting_for": "Kafka and its topics"}))
     ops = OpsServer(health, settings.metrics_host, settings.metrics_port).start()
     try:
         await_topics(settings.kafka_bootstrap_servers, _wanted(settings, stages))

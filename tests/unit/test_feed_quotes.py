@@ -35,7 +35,7 @@ def wire(found: list[Event]) -> list[bytes]:
     return [msgspec.json.encode(event.payload) for event in found if is_quote(event)]
 
 
-@pytest.mark.parametrize("wanted", [{"Q", "XQ"}, {"Q"}, {"XQ"}, set()], ids=str)
+@pytest.mark.parametrize("wanted", [{"Q", "XQ"}, {"Q"}, {"XQ"}, set()], ids=["both", "stocks", "crypto", "none"])
 def test_the_market_is_the_same_with_and_without(wanted: set[str]) -> None:
     market = source()
     plain = [e for ms in range(START, START + SECONDS * 1_000 + 1, 10) for e in market.advance(ms)]
