@@ -66,7 +66,7 @@ def test_sent_as_trades_come_and_switched_off_by_the_setting(kafka: str, namespa
     found = live(kafka, namespace)
     assert last(found)["tick_count"] == 60
     assert (last(found)["open"], last(found)["volume"]) == (100.0, 15.0)
-    assert 5 < len(found) < 60
+    assert 5 < len(found) <= 60  # a slow machine may need 50 ms and more for each trade
     assert all(b["timestamp_out"] - a["timestamp_out"] >= 50_000 for a, b in pairwise(found))
     (message, *_) = read_messages(kafka, namespace + LIVE)[partition_of(PAIR, PARTITIONS)]
     assert message.key() == PAIR.encode()
