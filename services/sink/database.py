@@ -138,7 +138,11 @@ class Database:
             self.close()
         wait = min(LONGEST_WAIT_S, 0.1 * 2**attempt)
         log.warning(
-            "database not available", error=str(error).strip(), attempt=attempt + 1, action=f"again in {wait} s"
+            "database not available",
+            error=str(error).strip(),
+            sqlstate=getattr(error, "sqlstate", None),
+            attempt=attempt + 1,
+            action=f"again in {wait} s",
         )
         if self._stop.wait(wait):
             self.close()
