@@ -19,6 +19,7 @@ from marketdata.intervals import intervals_of
 from marketdata.topics import DEFAULT_INTERVALS, MARKETS, Topics
 from streaming.kafkaclient import client_config
 from streaming.reader import SrcFilter
+from streaming.tails import READER
 
 _WALL_CLOCK = ("timestamp_out", "latency_ms")
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -84,8 +85,7 @@ def _canonical(record: dict[str, Any]) -> bytes:
 
 def read_topic(bootstrap: str, topic: str) -> Iterator[tuple[int, bytes]]:
     """(partition, value) of every record that ``topic`` holds now, one partition after the other."""
-    consumer = Consumer(client_config(bootstrap, {"group.id": "export", "enable.auto.commit": False,
-                         "fetch.queue.backoff.ms": 5}))  # fmt: skip
+    consumer = Consumer(client_config(bootstrap, READER | {"fetch.wait.max.ms": 5}))
     try:
         for partition in sorted(consumer.list_topics(topic, timeout=10).topics[topic].partitions):
             low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)

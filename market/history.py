@@ -71,7 +71,7 @@ class CandleHistory:
 
     def follow(self, over: Callable[[], bool]) -> Iterator[Candle]:
         """Each candle that comes after those read, and each revision, until ``over`` says so."""
-        consumer = Consumer(client_config(self._bootstrap, READER))
+        consumer = Consumer(client_config(self._bootstrap, READER | {"fetch.wait.max.ms": 500}))
         try:
             consumer.assign(
                 [TopicPartition(*place, self._next.get(place, OFFSET_BEGINNING)) for place in self._places]

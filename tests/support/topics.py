@@ -60,7 +60,8 @@ def _ends(consumer: Consumer, topic: str) -> list[int]:
 
 def read_messages(bootstrap: str, topic: str) -> list[list[Message]]:
     """Every message that stands in the topic now, by partition."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "tests", "log_level": 3})
+    settings = {"bootstrap.servers": bootstrap, "group.id": "tests", "log_level": 3, "fetch.wait.max.ms": 20}
+    consumer = Consumer(settings)
     try:
         wanted = _ends(consumer, topic)
         found: list[list[Message]] = [[] for _ in wanted]
