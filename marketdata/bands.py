@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from marketdata.calendar import trading_day
-from marketdata.normalise import EARLIEST_MS, FUTURE_US, LATEST_MS, MAX_NAME, MAX_PRICE, NormaliseError
+from marketdata.normalise import MAX_NAME, MAX_PRICE, NormaliseError, check_time
 from marketdata.records import Band, BandState, Luld
 from marketdata.vendor import LuldBand
 
@@ -42,10 +42,7 @@ def band_of(event: LuldBand, received_ts: int, epoch: int) -> Band:
     ts = event.t // 1_000 if event.t >= _LEAST_NS else event.t * 1_000
     if not 0 < len(event.symbol) <= MAX_NAME:
         raise NormaliseError(f"a band needs a symbol of 1 to {MAX_NAME} characters")
-    if not EARLIEST_MS * 1_000 <= ts < LATEST_MS * 1_000:
-        raise NormaliseError(f"time {event.t} is neither in milliseconds nor in nanoseconds of this century")
-    if ts > received_ts + FUTURE_US:
-        raise NormaliseError(f"time {event.t} is more than an hour after its receipt")
+    check_time(event.t, ts, received_ts, "neither in milliseconds nor in nanoseconds")
     if not (0 <= event.l < MAX_PRICE and 0 <= event.h < MAX_PRICE and (event.l <= event.h or not event.h)):
         raise NormaliseError(
             f"bands {event.l!r} to {event.h!r} are not prices below {MAX_PRICE:g} in ascending order"

@@ -29,7 +29,7 @@ from marketdata.candle_state import (
     unpack_bar,
 )
 from marketdata.carry import carried_ends, overlaps
-from marketdata.intervals import Interval
+from marketdata.intervals import Interval, children_of
 from marketdata.order import IdKey, id_key
 from marketdata.units import floor_to, forget_every
 
@@ -81,7 +81,7 @@ class CandleEngine:
         self._horizon = horizon_us
         self._base = levels[0].length
         self._prune_step = self._base * -(-forget_every(horizon_us) // self._base)
-        self._children = {up: below for below, level in enumerate(levels) for up in level.parents}
+        self._children = children_of(levels)
         self._trades: dict[int, dict[str, Trades]] = {}
         self._starts: dict[str, list[int]] = {}  # of each symbol's base buckets, ascending
         self._buckets: list[dict[int, dict[str, Bucket]]] = [{} for _ in levels]  # none at the base

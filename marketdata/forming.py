@@ -15,7 +15,7 @@ from marketdata.bar import UNIT, Bar, roll_up
 from marketdata.candles import CandleEngine
 from marketdata.feature_book import FeatureBook, Features
 from marketdata.hours import ALL
-from marketdata.intervals import Interval
+from marketdata.intervals import Interval, children_of
 from marketdata.records import FormingCandle, FormingRatio
 
 _STEPS: Final = 4
@@ -58,7 +58,7 @@ class Forming:
         self._names = [level.name for level in levels]
         self._book = book
         self._shown = [i for i, level in enumerate(levels) if level.sessions is None or level.exchange_day]
-        self._children = {up: below for below, level in enumerate(levels) for up in level.parents}
+        self._children = children_of(levels)
         self._held: dict[str, _Held] = {}
 
     def changed(self, symbol: str, ts: int) -> None:
@@ -160,7 +160,7 @@ class _Parts:
     ) -> None:
         self._engine = engine
         self._levels = levels
-        self._children = {up: below for below, level in enumerate(levels) for up in level.parents}
+        self._children = children_of(levels)
         self._symbol = symbol
         self._bars = bars
         self._pending: list[set[int]] = [set() for _ in levels]

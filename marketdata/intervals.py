@@ -115,6 +115,11 @@ def levels(names: tuple[str, ...], sessions: TradingHours | None = None) -> tupl
     )
 
 
+def children_of(levels: tuple[Interval, ...]) -> dict[int, int]:
+    """The level that each one is rolled up from, by their places in ``levels``; the first has none."""
+    return {up: below for below, level in enumerate(levels) for up in level.parents}
+
+
 def intervals_of(market: str, names: tuple[str, ...]) -> tuple[str, ...]:
     """Those of the configured intervals that ``market`` has: crypto trades without an exchange's day."""
     return names if market == "stocks" else tuple(name for name in names if name != EXCHANGE_DAY)

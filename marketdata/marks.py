@@ -72,9 +72,7 @@ class Marks:
         oldest = clock - self._settings.max_stock_age_us
         self._forget([trade.symbol for trade in due if trade.ts < oldest])
         return [
-            trade
-            for trade in sorted(due, key=_by_symbol)
-            if trade.ts >= oldest and _has_ratio(trade.price, btc.price)
+            trade for trade in sorted(due, key=_by_symbol) if trade.ts >= oldest and has_ratio(trade.price, btc.price)
         ]
 
     def _take(self, clock: int) -> None:
@@ -106,7 +104,7 @@ def mark_of(trade: Trade, btc: Reference, clock: Clock, src: Src, now: int) -> R
     )  # fmt: skip
 
 
-def _has_ratio(price: float, btc: float) -> bool:
+def has_ratio(price: float, btc: float) -> bool:
     """Whether both quotients are within the bounds of a record's."""
     return 0 < price / btc < MAX_QUOTIENT and 0 < btc / price < MAX_QUOTIENT
 

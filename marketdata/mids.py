@@ -9,7 +9,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Final, Literal, NamedTuple
 
-from marketdata.marks import MAX_QUOTIENT, MarkSettings
+from marketdata.marks import MarkSettings, has_ratio
 from marketdata.records import Clock, QuoteCopy, RatioMid, Reference, Src
 
 _by_symbol: Final = attrgetter("symbol")
@@ -61,7 +61,7 @@ class Mids:
         symbols = fresh if before == btc.price else quotes
         found = [quotes[symbol] for symbol in symbols if symbol in quotes and symbol != btc.symbol]
         found.sort(key=_by_symbol)
-        return btc, [quote for quote in found if _has_ratio(middle(quote), btc.price)]
+        return btc, [quote for quote in found if (mid := middle(quote)) is not None and has_ratio(mid, btc.price)]
 
     def _take(self, clock: int) -> list[str]:
         """Make the copies from before ``clock`` the last ones; their symbols, each once."""
@@ -103,8 +103,3 @@ def mid_of(quote: QuoteCopy, btc: BtcPrice, clock: Clock, src: Src, now: int) ->
         quote.symbol, clock.ts, clock.epoch, quote.bid, quote.ask, mid, quote.ts, btc.symbol, price, btc.ts,
         btc.source, mid / price, price / mid, src, now,
     )  # fmt: skip
-
-
-def _has_ratio(mid: float | None, btc: float) -> bool:
-    """Whether there is a middle, and both quotients are within the bounds of a record's."""
-    return mid is not None and 0 < mid / btc < MAX_QUOTIENT and 0 < btc / mid < MAX_QUOTIENT

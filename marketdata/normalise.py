@@ -31,11 +31,20 @@ def normalise(event: VendorTrade, received_ts: int, epoch: int) -> Trade:
         raise NormaliseError(f"size {trade.size!r} is not a number from 0 to {MAX_SIZE:g}")
     if not (0 < len(trade.symbol) <= MAX_NAME and 0 < len(trade.id) <= MAX_NAME):
         raise NormaliseError(f"a trade needs a symbol and an id of 1 to {MAX_NAME} characters")
-    if not EARLIEST_MS <= event.t < LATEST_MS:
-        raise NormaliseError(f"time {event.t} is not in milliseconds of this century")
-    if trade.ts > received_ts + FUTURE_US:
-        raise NormaliseError(f"time {event.t} is more than an hour after its receipt")
+    check_time(event.t, trade.ts, received_ts)
     return trade
+
+
+def check_time(sent: int, ts: int, received_ts: int, units: str = "not in milliseconds") -> None:
+    """Check ``ts`` µs, which the vendor sent as ``sent``.
+
+    Raises:
+        NormaliseError: it is not of this century, or more than an hour after its receipt.
+    """
+    if not EARLIEST_MS * 1_000 <= ts < LATEST_MS * 1_000:
+        raise NormaliseError(f"time {sent} is {units} of this century")
+    if ts > received_ts + FUTURE_US:
+        raise NormaliseError(f"time {sent} is more than an hour after its receipt")
 
 
 def _stock(event: StockTrade, received_ts: int, epoch: int) -> Trade:

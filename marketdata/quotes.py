@@ -12,15 +12,7 @@ from typing import Final
 
 import msgspec
 
-from marketdata.normalise import (
-    EARLIEST_MS,
-    FUTURE_US,
-    LATEST_MS,
-    MAX_NAME,
-    MAX_PRICE,
-    MAX_SIZE,
-    NormaliseError,
-)
+from marketdata.normalise import MAX_NAME, MAX_PRICE, MAX_SIZE, NormaliseError, check_time
 from marketdata.records import Quote, Trade
 from marketdata.units import SECOND_US
 from marketdata.vendor import StockQuote, VendorQuote
@@ -42,11 +34,8 @@ def normalise_quote(event: VendorQuote, received_ts: int, epoch: int) -> Quote:
     symbol = event.sym if isinstance(event, StockQuote) else event.pair
     if not 0 < len(symbol) <= MAX_NAME:
         raise NormaliseError(f"a quote needs a symbol of 1 to {MAX_NAME} characters")
-    if not EARLIEST_MS <= event.t < LATEST_MS:
-        raise NormaliseError(f"time {event.t} is not in milliseconds of this century")
     ts = event.t * 1_000
-    if ts > received_ts + FUTURE_US:
-        raise NormaliseError(f"time {event.t} is more than an hour after its receipt")
+    check_time(event.t, ts, received_ts)
     bid, bid_size = _side(event.bp, event.bs)
     ask, ask_size = _side(event.ap, event.as_)
     if not isinstance(event, StockQuote):

@@ -21,30 +21,31 @@ log = structlog.stdlib.get_logger()
 
 
 class Ahead:
-    """Restores one partition after the other in a thread until it is stopped.
+    """Restores ``places``, (input topic, partition) each, one after the other in a thread until it is stopped.
 
     What is restored is a function of the log up to its position, so it is good whoever has written since. It is only
     done where nearly all of it will be ours: where the group has no more than one member, most likely our dead self.
     """
 
-    def __init__(self, settings: ServiceSettings, group: str, begin: Callable[[str, int], Partition]) -> None:
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        group: str,
+        begin: Callable[[str, int], Partition],
+        places: Iterable[Assigned],
+    ) -> None:
         self._settings = settings
         self._group = group
         self._begin = begin
         self._stopping = threading.Event()
         self._restored: dict[Assigned, Partition] = {}
-        self._thread: threading.Thread | None = None
-
-    def start(self, places: Iterable[Assigned]) -> None:
-        """Begin with ``places``, (input topic, partition) each, in their order."""
         self._thread = threading.Thread(target=self._run, args=(list(places),), name="ahead", daemon=True)
         self._thread.start()
 
     def stop(self) -> dict[Assigned, Partition]:
         """What is restored, once the one in hand is. To be called once."""
         self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.join()
         if self._restored:
             log.info("restored ahead of the assignment", partitions=sorted(self._restored))
         return self._restored

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Final
 
 from confluent_kafka import KafkaError, Message, Producer
@@ -53,6 +52,7 @@ class Emitter:
         self._partition = partition
         self._tails: dict[str, Src | None] = dict.fromkeys(topics)
         self._ticket: Ticket | None = None
+        self._trace: tuple[str, bytes] | None = None
         self.emitted = 0
         self.suppressed = 0
 
@@ -92,23 +92,17 @@ class Emitter:
             return False
         return True
 
-    def trace(self, header: bytes | None) -> None:
-        """Let outputs carry on the trace of ``header``, until called with None; ``emit`` itself knows of none."""
-        if header is None:
-            self.__dict__.pop("emit", None)
-        else:
-            self.__dict__["emit"] = partial(self._emit_traced, ("traceparent", header))
-
-    def _emit_traced(
-        self, trace: tuple[str, bytes], topic: str, key: bytes | None, value: bytes, headers: Headers | None = None
-    ) -> None:
-        Emitter.emit(self, topic, key, value, [*(headers or ()), trace])
+    def trace(self, header: tuple[str, bytes] | None) -> None:
+        """Let outputs carry ``header`` (its name and value) besides their own, until called with None."""
+        self._trace = header
 
     def emit(self, topic: str, key: bytes | None, value: bytes, headers: Headers | None = None) -> None:
         """Queue one record that ``wants`` let through."""
         ticket = self._ticket
         if ticket is None:
             raise RuntimeError(f"an output for {topic} outside of any run")
+        if self._trace is not None:
+            headers = [*(headers or ()), self._trace]
         ticket.pending += 1
         self.emitted += 1
         try:

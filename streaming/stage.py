@@ -58,8 +58,8 @@ class StageWorker:
 
     def restore_ahead(self) -> None:
         """Begin to restore what the group will most likely assign; to be called once, before the app runs."""
-        self._ahead = Ahead(self._settings, self._settings.group(self._service), self._begin)
-        self._ahead.start((name, number) for number in range(self._settings.partitions) for name in self._stages)
+        places = ((name, number) for number in range(self._settings.partitions) for name in self._stages)
+        self._ahead = Ahead(self._settings, self._settings.group(self._service), self._begin, places)
 
     def leave(self) -> int:
         """At the end: deliver what is produced; how many records are not."""

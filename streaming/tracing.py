@@ -89,7 +89,7 @@ def traced(tracing: Tracing, partition: Partition, records: Iterable[Any]) -> Pr
         if offset not in parents:
             return process(offset, value, now)
         parent, since = parents[offset]
-        emitter.trace(tracing.span(name, since, time.time_ns() // 1_000, parent, offset=offset))
+        emitter.trace((TRACEPARENT, tracing.span(name, since, time.time_ns() // 1_000, parent, offset=offset)))
         try:
             return process(offset, value, now)
         finally:

@@ -121,8 +121,8 @@ class CandleProcessor:
     def _trade(self, symbol: str, tick: Tick, received_ts: int) -> bool:
         self._rewind.newest = max(self._rewind.newest, tick.ts)
         taken = self._engine.add(symbol, tick, received_ts)
-        if taken and self._live is not None:
-            self._live.changed(symbol, tick.ts, received_ts)
+        if taken:
+            self._changed(symbol, tick.ts, received_ts)
         return taken
 
     def _changed(self, symbol: str, ts: int, received_ts: int) -> None:

@@ -12,14 +12,14 @@ import msgspec
 import structlog
 import uvloop
 
-from marketdata.bands import band_of
 from marketdata.clock import LiveClock
 from marketdata.normalise import NormaliseError, normalise
 from marketdata.topics import MARKETS
 from marketdata.units import SECOND_US
-from marketdata.vendor import LuldBand, StockTrade
+from marketdata.vendor import StockTrade
 from services.ingest import metrics
 from services.ingest.backfill import Backfiller
+from services.ingest.banding import take_bands
 from services.ingest.cluster import Cluster, cancelled
 from services.ingest.corrections import Corrections, Log
 from services.ingest.frames import read_frame
@@ -263,8 +263,7 @@ class Live:
             self._silence.heard(market, trade.symbol, received_ts)
             writer.trade(market, trade)
             self._backfiller.heard(market, trade)
-        for band in frame.bands:
-            self._band(market, band, received_ts)
+        take_bands(writer, market, frame.bands, received_ts)
         for reason, bad in frame.bad:
             writer.dead_letter(reason, bad, received_ts)
         metrics.IGNORED.inc(frame.ignored)
@@ -272,14 +271,6 @@ class Live:
             self._newest_trades[market] = received_ts
             metrics.RECEIVED.labels(market).inc(len(frame.trades))
             metrics.RECEIVE_DELAY.labels(market).observe((received_ts - frame.trades[-1].t * 1_000) / SECOND_US)
-
-    def _band(self, market: str, event: LuldBand, received_ts: int) -> None:
-        try:
-            if market != "stocks":
-                raise NormaliseError(f"{type(event).__name__} on the {market} cluster")
-            self._writer.band(band_of(event, received_ts, self._writer.epoch))
-        except NormaliseError as error:
-            self._writer.dead_letter(str(error), msgspec.json.encode(event), received_ts)
 
     def _quotes(self) -> Quoting:
         settings = self._settings

@@ -14,11 +14,11 @@ import msgspec
 import structlog
 from confluent_kafka import OFFSET_STORED, Consumer, KafkaException, Message, TopicPartition
 
-from marketdata.bands import band_of
 from marketdata.normalise import NormaliseError, normalise
 from marketdata.records import UNREADABLE, Trade
 from marketdata.topics import Topics
 from marketdata.vendor import StockTrade
+from services.ingest.banding import take_bands
 from services.ingest.frames import read_frame
 from services.ingest.hostclock import wall_us
 from services.ingest.writer import Writer
@@ -102,11 +102,7 @@ class Retry:
                 writer.dead_letter(str(error), msgspec.json.encode(event), now)
                 continue
             new += writer.trade(market, msgspec.structs.replace(trade, backfilled=True))
-        for band in frame.bands:
-            try:
-                writer.band(band_of(band, now, writer.epoch))
-            except NormaliseError as error:
-                writer.dead_letter(str(error), msgspec.json.encode(band), now)
+        take_bands(writer, "stocks", frame.bands, now)
         for reason, bad in frame.bad:
             writer.dead_letter(reason, bad, now)
         return new

@@ -10,9 +10,10 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from marketdata.records import UNREADABLE, Clock, Trade
 from services.ingest.seen import CORRECTION_RECORDS
+from services.ingest.writer import AS_QUOTE_COPY, AS_REFERENCE
 from streaming.kafkaclient import client_config
 
-COPIES: Final = (b'{"kind":"reference"', b'{"kind":"quote_copy"')
+COPIES: Final = (AS_REFERENCE, AS_QUOTE_COPY)
 MARGIN_MS: Final = 60_000
 AT_ONCE: Final = 2_000
 PAUSE_S: Final = 0.01

@@ -95,8 +95,7 @@ class Writer:
             own.duplicates += 1
             return False
         symbol = trade.symbol
-        place = self._places.get(symbol)
-        key, partition = place if place is not None else self._place(symbol)
+        key, partition = self._place(symbol)
         value = encode(trade)
         self._produce(own.topic, value, key, partition, TRADE if self._tracing is None else self._traced(trade))
         if market == "crypto" and symbol in self._references:
@@ -109,22 +108,19 @@ class Writer:
 
     def quote(self, market: str, quote: Quote) -> None:
         """Write ``quote`` to its partition of quotes.*."""
-        symbol = quote.symbol
-        key, partition = self._places.get(symbol) or self._place(symbol)
+        key, partition = self._place(quote.symbol)
         self._produce(self._quotes[market], encode(quote), key, partition, None)
 
     def quote_copy(self, quote: Quote, *, everywhere: bool) -> None:
         """Write a copy of ``quote`` into its partition of trades.stocks, or into every one."""
-        symbol = quote.symbol
-        key, own = self._places.get(symbol) or self._place(symbol)
+        key, own = self._place(quote.symbol)
         copy = AS_QUOTE_COPY + encode(quote)[len(AS_QUOTE) :]
         for partition in self._partitions if everywhere else (own,):
             self._produce(self._stocks, copy, key, partition, QUOTE_COPY)
 
     def band(self, band: Band) -> None:
         """Write a price band to its symbol's partition; one that is repeated says the same again."""
-        symbol = band.symbol
-        key, partition = self._places.get(symbol) or self._place(symbol)
+        key, partition = self._place(band.symbol)
         self._produce(self._stocks, encode(band), key, partition, BAND)
 
     def copy(self, partition: int, copy: Reference) -> None:
@@ -224,9 +220,11 @@ class Writer:
         return [*TRADE, (TRACEPARENT, span)]
 
     def _place(self, symbol: str) -> tuple[bytes, int]:
-        if len(self._places) >= PLACES:
-            self._places.clear()
-        place = self._places[symbol] = (symbol.encode(), partition_of(symbol, len(self._partitions)))
+        place = self._places.get(symbol)
+        if place is None:
+            if len(self._places) >= PLACES:
+                self._places.clear()
+            place = self._places[symbol] = (symbol.encode(), partition_of(symbol, len(self._partitions)))
         return place
 
     def _produce(self, topic: str, value: bytes, key: bytes | None, partition: int, headers: Headers | None) -> None:

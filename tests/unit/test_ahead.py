@@ -38,15 +38,14 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
 
 def started(monkeypatch: pytest.MonkeyPatch, members: int, **settings: Any) -> Ahead:
     monkeypatch.setattr(Ahead, "_members", lambda _: members)
-    made = Ahead(ServiceSettings(metrics_port=0, **settings), "aggregator", Restored)  # type: ignore[arg-type]
-    made.start(PLACES)
-    return made
+    named = ServiceSettings(metrics_port=0, **settings)
+    return Ahead(named, "aggregator", Restored, PLACES)  # type: ignore[arg-type]
 
 
 def test_those_that_have_a_snapshot_are_restored(gate: threading.Semaphore, monkeypatch: pytest.MonkeyPatch) -> None:
     made = started(monkeypatch, members=1)
     gate.release(len(PLACES))
-    made._thread.join(5)  # type: ignore[union-attr]
+    made._thread.join(5)
     assert {place: p.position for place, p in made.stop().items()} == {
         ("ratios", 0): 100, ("ratios", 2): 102, ("ratios", 3): 103,
     }  # fmt: skip
@@ -66,7 +65,7 @@ def test_nothing_is_restored_for_others_or_without_snapshots(
 ) -> None:
     gate.release(len(PLACES))
     made = started(monkeypatch, members, **settings)
-    made._thread.join(5)  # type: ignore[union-attr]
+    made._thread.join(5)
     assert made.stop() == {}
 
 
@@ -76,5 +75,5 @@ def test_a_broker_that_does_not_answer_stops_it_and_nothing_else(monkeypatch: py
 
     monkeypatch.setattr(ahead, "begin_partitions", fail)
     made = started(monkeypatch, members=1)
-    made._thread.join(5)  # type: ignore[union-attr]
+    made._thread.join(5)
     assert made.stop() == {}

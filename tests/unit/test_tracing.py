@@ -80,14 +80,6 @@ def test_a_run_without_traces_is_processed_by_the_processor_itself(
     assert spans.get_finished_spans() == ()
 
 
-def test_an_emitter_is_as_before_once_a_trace_is_over() -> None:
-    emitter = Emitter(Producer(), 0, [])  # type: ignore[arg-type]
-    emitter.trace(b"x")
-    assert "emit" in vars(emitter)
-    emitter.trace(None)
-    assert "emit" not in vars(emitter)
-
-
 def test_a_header_that_is_none_begins_a_trace_of_its_own(tracing: Tracing, spans: InMemorySpanExporter) -> None:
     tracing.span("sink", 1, 2, b"\xff nonsense")
     (span,) = spans.get_finished_spans()
