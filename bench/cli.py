@@ -21,6 +21,10 @@ from bench.endtoend import measure_end_to_end
 from bench.kafka import Broker
 from bench.latency import measure_latency
 from bench.memory import measure_memory
+from bench.peers.contenders import NAMES as CONTENDERS
+from bench.peers.market import SCALES
+from bench.peers.measure import TRADES, measure_peers
+from bench.peers.report import table as peers_table
 from bench.recovery import measure_recovery
 from bench.report import table
 from bench.stages import STAGES, measure_stages
@@ -69,6 +73,41 @@ def stages(  # noqa: PLR0917 - typer reads the options from the parameters
     except (BenchError, NativeError, TooShortError, KafkaException, OperationalError, OSError) as error:
         fail(str(error))
     print(json.dumps(report, indent=2) if as_json else table(report))
+
+
+@app.command()
+def peers(
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of the table")] = False,
+    only: Annotated[str | None, typer.Option(help=f"some of: {', '.join(CONTENDERS)}; separated by commas")] = None,
+    runs: Annotated[int, typer.Option(min=1, help="runs of each contender, in turn; medians are reported")] = 5,
+    trades: Annotated[
+        int, typer.Option(min=10_000, help="for the fastest; slower ones get the first of them")
+    ] = TRADES,
+    symbols: Annotated[str, typer.Option(help="numbers of symbols, each with an input of its own")] = "200,10000",
+) -> None:
+    """Job (b), 15 s candles by symbol to an output topic: ours, peers and a hand-written loop on the same input.
+
+    Each peer's environment is made at its first use, from PyPI and Maven. Servers are as for `stages`. Every output
+    is checked: a contender whose candles are not all there, once and right, has failed.
+    """
+    names = tuple(only.split(",")) if only else CONTENDERS
+    if unknown := set(names) - set(CONTENDERS):
+        fail(f"--only takes some of {', '.join(CONTENDERS)}, not {', '.join(sorted(unknown))}")
+    scales = [SCALES[number] for number in _rates(symbols) if number in SCALES]
+    if len(scales) != len(_rates(symbols)):
+        fail(f"--symbols takes some of {', '.join(map(str, SCALES))}")
+    load = machine.load_before()
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # as Ctrl-C: stops what was started
+    configure_logs("bench", "WARNING")
+    try:
+        with temporary_directory() as directory, servers_of(directory) as (servers, own):
+            choices = Choices(trades=trades, runs=runs)
+            where = Bench(servers, Broker(servers.bootstrap, PARTITIONS), directory, choices, "bench.")
+            head = machine.circumstances(load, servers.dsn, own)
+            report = measure_peers(where, scales, names, head | {"void": machine.load_reasons(load)})
+    except (BenchError, NativeError, KafkaException, OperationalError, OSError) as error:
+        fail(str(error))
+    print(json.dumps(report, indent=2) if as_json else peers_table(report))
 
 
 @app.command()
@@ -133,9 +172,12 @@ def _print_measured(measure: Callable[[Bench], Any]) -> None:
 
 
 @app.command()
-def show(report: Annotated[Path, typer.Argument(help="what `stages --json` printed", exists=True)]) -> None:
+def show(
+    report: Annotated[Path, typer.Argument(help="what `--json` printed of stages or peers", exists=True)],
+) -> None:
     """Print the table of a report kept as JSON."""
-    print(table(json.loads(report.read_text(encoding="utf-8"))))
+    found = json.loads(report.read_text(encoding="utf-8"))
+    print(peers_table(found) if "missed" in found else table(found))
 
 
 def _run(choices: Choices, load: float) -> dict[str, Any]:
