@@ -55,7 +55,7 @@ def run_feed(settings: IngestSettings, health: Health, stopping: threading.Event
     ).start()
     live = threading.Event()
     health.add_life("lease", lease.pulse.check)
-    health.add("role", lambda: (live.is_set() or lease.role == "standby", {"role": lease.role, "epoch": lease.epoch}))
+    health.add("role", lambda: role_health(lease, follower, live=live.is_set()))
     said = ""
     while not lease.wait_held(LOOK_S):
         if stopping.is_set():
@@ -83,6 +83,15 @@ def run_feed(settings: IngestSettings, health: Health, stopping: threading.Event
     else:
         lease.release(RELEASE_S)
     return left
+
+
+def role_health(lease: LeaseKeeper, follower: LogFollower, *, live: bool) -> tuple[bool, object]:
+    """Healthy is who writes, or could at once.
+
+    A standby has read the log back first: a rollout that did not wait for it could stop the last one who has.
+    """
+    can_take_over = lease.role == "standby" and follower.epoch is not None
+    return live or can_take_over, {"role": lease.role, "epoch": lease.epoch}
 
 
 def _resume(settings: IngestSettings, end: LogEnd, lease: LeaseKeeper) -> Writer:
