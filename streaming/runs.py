@@ -55,6 +55,10 @@ class RunThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         records = await super()._fetch_records(*args, **kwargs)
         return {tp: [Run(tp.topic, tp.partition, self.generation, found)] for tp, found in records.items() if found}
 
+    async def _commit(self, offsets: Any) -> bool:
+        """Not while the group rebalances: a commit of the generation before makes it rebalance once more."""
+        return not self.consumer.app.rebalancing and bool(await super()._commit(offsets))
+
     async def seek_all(self, positions: dict[TP, int], generation: int) -> None:
         """Read on at ``positions``; all that is read from here on belongs to ``generation``."""
         consumer = self._ensure_consumer()

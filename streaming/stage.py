@@ -52,6 +52,7 @@ class StageWorker:
         self.partitions: dict[tuple[str, int], Partition] = {}
         self._restored: dict[tuple[str, int], Partition] = {}
         self._restoring: asyncio.Future[None] | None = None
+        self._taken_over: tuple[int, frozenset[tuple[str, int]]] | None = None  # the group's generation, and what
         self._ahead: Ahead | None = None
         self.producer: Producer = exact_producer(settings.kafka_bootstrap_servers, name=service)
         self.app = self._make_app()
@@ -224,8 +225,13 @@ class StageWorker:
         """Keep what is still ours, drop what is not, begin what is new; suppress by fresh tails.
 
         A kept state is a function of the log up to its position, whoever else wrote meanwhile, so it stays good.
+        Faust asks several times for each assignment; after the first there is nothing to restore or to suppress.
         """
         started = time.perf_counter()
+        assignment = (self.app.consumer_generation_id, frozenset(assigned))
+        if assignment == self._taken_over:
+            return {place: self.partitions[place].position for place in assigned}
+        self._taken_over = None
         metrics.REBALANCES.inc()
         for place in set(self.partitions) - assigned:
             del self.partitions[place]
@@ -240,7 +246,7 @@ class StageWorker:
             own = {topic: src for (topic, p), src in tails.items() if p == number}
             self.partitions[source, number].emitter.resume(own)
         positions = {place: self.partitions[place].position for place in assigned}
-        self.joined = True
+        self.joined, self._taken_over = True, assignment
         log.info("partitions assigned", partitions=sorted(assigned), seconds=round(time.perf_counter() - started, 3))
         return positions
 
