@@ -28,6 +28,8 @@ UNITLESS: Final = ("momentum", "volatility", "log_return", "parkinson", "garman"
 
 KYLE_SLACK: Final = "_kyle_slack"
 """Not a feature: how far kyle_lambda_20 may lie from the expected value."""
+ROLL_SLACK: Final = "_roll_slack"
+"""Not a feature: how far the square of roll_spread_20 may lie from the expected one."""
 
 
 def slack(name: str, want: Features, price: float) -> float:
@@ -113,10 +115,21 @@ def corwin_schultz(h: Column, l: Column) -> Column:  # noqa: E741
 
 def roll_spread(close: Column) -> Column:
     """Roll (1984): twice the root of minus the covariance of neighbouring price changes, over 20 pairs."""
-    d = np.diff(close)
-    now, ago = windows(d[1:], 20), windows(d[:-1], 20)
-    cov = (centred(now) * centred(ago)).sum(axis=1) / 19
+    now, ago = neighbouring(close)
+    cov = (now * ago).sum(axis=1) / 19
     return late(nulls_where(cov > 0, 2 * np.sqrt(np.maximum(0, -cov))), len(close))
+
+
+def roll_slack(close: Column) -> Column:
+    """What rounding makes of the square: a jump in the window leaves a rest in the covariance, be it 0 or near it."""
+    now, ago = neighbouring(close)
+    return late(4e-14 * np.sqrt((now**2).sum(axis=1) * (ago**2).sum(axis=1)) / 19, len(close))
+
+
+def neighbouring(close: Column) -> tuple[Column, Column]:
+    """The last 20 price changes of each candle, and those one candle before them, each less their mean."""
+    d = np.diff(close)
+    return centred(windows(d[1:], 20)), centred(windows(d[:-1], 20))
 
 
 def centred(rows: Column) -> Column:
@@ -174,7 +187,8 @@ def ta_lib(h: Column, l: Column, c: Column) -> dict[str, Column]:  # noqa: E741
 
 def of_prices(start: Column, o: Column, h: Column, l: Column, c: Column) -> dict[str, Column]:  # noqa: E741
     """The features that need no volume: of the price, and of the ratio."""
-    return {**ta_lib(h, l, c), **moves(start, c, len(c)), **ranges(o, h, l, c), "roll_spread_20": roll_spread(c)}
+    roll = {"roll_spread_20": roll_spread(c), ROLL_SLACK: roll_slack(c)}
+    return {**ta_lib(h, l, c), **moves(start, c, len(c)), **ranges(o, h, l, c), **roll}
 
 
 def volumes(c: Column, v: Column) -> dict[str, Column]:
