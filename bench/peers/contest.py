@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Final
 
+import psutil
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
@@ -41,12 +42,13 @@ class Input:
 
 @dataclass(slots=True)
 class Runs:
-    """One contender's runs: trades a second, or why there are none."""
+    """One contender's runs: trades a second and CPU time in µs a trade, or why there are none."""
 
     contender: Contender
     trades: int
     candles: int
     rates: list[float] = field(default_factory=list)
+    costs: list[float] = field(default_factory=list)
     failed: str | None = None
 
 
@@ -93,19 +95,21 @@ def _write(where: Bench, broker: Broker, scale: Scale, trades: int) -> Input:
 
 def _measure(runs: Runs, given: Input) -> None:
     try:
-        runs.rates.append(_run(runs.contender, given))
+        seconds, cpu = _run(runs.contender, given)
+        runs.rates.append(given.trades / seconds)
+        runs.costs.append(1e6 * cpu / given.trades)
     except (BenchError, NativeError, KafkaException) as error:
         runs.failed = str(error)
 
 
-def _run(contender: Contender, given: Input) -> float:
-    """Trades a second from the first candle in the output topic to the last, by the broker's times."""
+def _run(contender: Contender, given: Input) -> tuple[float, float]:
+    """Seconds from the first candle in the output topic to the last, by the broker's times; and of CPU meanwhile."""
     bench, group = given.bench, f"{given.bench.namespace}{contender.name}-{uuid.uuid4().hex[:8]}"
     output = f"{group}-out" if contender.settings is None else bench.topics.candles("stocks", _INTERVAL)
     bench.broker.recreate(_outputs(bench, contender, output))
     try:
         with started(contender, bench, bench.topics.ratios, output, group) as child:
-            _await(child, bench.broker, output, len(given.expected) * contender.records_per_candle)
+            cpu = _await(child, bench.broker, output, len(given.expected) * contender.records_per_candle)
         messages = chain.from_iterable(bench.broker.batches([output]))
         written = collect(messages, contender.read, given.expected)
     finally:
@@ -114,19 +118,27 @@ def _run(contender: Contender, given: Input) -> float:
         raise BenchError("its candles are not right: " + "; ".join(wrong))
     if written.last <= written.first:
         raise BenchError("all candles came in the same millisecond: give it more trades")
-    return given.trades / (written.last - written.first)
+    return written.last - written.first, cpu
 
 
-def _await(child: Child, broker: Broker, output: str, wanted: int) -> None:
-    """Wait until ``output`` holds so many records."""
-    deadline = time.monotonic() + LONGEST_RUN_S
+def _await(child: Child, broker: Broker, output: str, wanted: int) -> float:
+    """Wait until ``output`` holds so many records; the CPU seconds of all threads since it held the first."""
+    deadline, before = time.monotonic() + LONGEST_RUN_S, None
     while (there := broker.records(output)) < wanted:
+        if there and before is None:
+            before = _cpu(child)
         if not child.running:
             raise child.died()
         if time.monotonic() > deadline:
             raise BenchError(f"{there:,} of {wanted:,} candles were there after {LONGEST_RUN_S:g} s; "
                              f"the log ends:\n{child.output()[-1_500:]}")  # fmt: skip
         time.sleep(POLL_S)
+    return _cpu(child) - (before or 0.0)
+
+
+def _cpu(child: Child) -> float:
+    spent = psutil.Process(child.pid).cpu_times()
+    return float(spent.user + spent.system)
 
 
 def _outputs(bench: Bench, contender: Contender, output: str) -> list[TopicSpec]:

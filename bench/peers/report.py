@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import median
 from typing import Any
 
 from bench.peers.contenders import LOOP, OURS
@@ -48,6 +49,7 @@ def _figures(runs: Runs, ours: Runs | None) -> dict[str, Any]:
         "trades": runs.trades,
         "candles_checked_equal": runs.candles if rates else 0,
         "rates": rates_summary(rates, "trades/s") if rates else None,
+        "cpu_us_per_trade": round(median(runs.costs), 2) if rates else None,
         "ours_to_it": share_of(ours.rates, rates) if comparable and ours else None,
         "required": contender.required,
         "failed": runs.failed,
@@ -72,7 +74,8 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
 def _result(result: dict[str, Any]) -> Iterator[str]:
     yield (f"{result['symbols']:,} symbols, {result['partitions']} partitions, "
            f"{result['event_time_trades_per_s']:,} trades/s of event time")  # fmt: skip
-    yield f"{'one process each':<62} {'trades/s':>10} {'ours / it':>10} {'required':>9}   runs; trades given"
+    columns = f"{'trades/s':>10} {'CPU us each':>12} {'ours / it':>10} {'required':>9}"
+    yield f"{'one process each':<62} {columns}   runs; trades given"
     for one in result["contenders"].values():
         name = f"{one['label']} ({one['version']})" if one["version"] else one["label"]
         if one["failed"]:
@@ -81,5 +84,5 @@ def _result(result: dict[str, Any]) -> Iterator[str]:
         share = "" if one["ours_to_it"] is None else f"{one['ours_to_it']:.2f}"
         required = "" if one["required"] is None else f">= {one['required']:g}"
         runs = ", ".join(f"{rate:,}" for rate in one["rates"]["runs"])
-        median = one["rates"]["median"]
-        yield f"{name:<62} {median:>10,} {share:>10} {required:>9}   {runs}; {one['trades']:,}"
+        rate, cost = one["rates"]["median"], one["cpu_us_per_trade"]
+        yield f"{name:<62} {rate:>10,} {cost:>12.2f} {share:>10} {required:>9}   {runs}; {one['trades']:,}"
