@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import random
 import shutil
@@ -12,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,29 +45,38 @@ def run(seed: int, *, short: bool, directory: Path | None = None) -> int:
     """The checker's status: 0 if nothing is lost, doubled or different."""
     began = time.monotonic()
     kept = directory or Path(tempfile.mkdtemp(prefix="market-chaos-"))
-    kept.chmod(0o711)
     intervals = "500ms,1s,5s,15s" if short else "500ms,1s,5s,15s,1m"
-    stack = Stack(kept, RATE, seed, intervals, {"REVISION_HORIZON_S": "120"})
-    say(f"seed {seed}, {'short' if short else 'long'}; logs and data in {kept}")
+    say(f"{'short' if short else 'long'} run")
+    with running(seed, kept, intervals, {"REVISION_HORIZON_S": "120"}) as stack:
+        Hurting(stack, seed, short).run()
+        drain(stack)
+        run_again(stack)
+        status = check(stack)
+    say(f"{'equal' if status == 0 else 'NOT EQUAL'} after {time.monotonic() - began:.0f} s")
+    if status == 0 and directory is None:
+        shutil.rmtree(kept, ignore_errors=True)
+    return status
+
+
+@contextlib.contextmanager
+def running(seed: int, kept: Path, intervals: str, environment: Mapping[str, str]) -> Iterator[Stack]:
+    """The whole stack with trades flowing down to the tables; all of it ends with the block."""
+    began = time.monotonic()
+    kept.chmod(0o711)
+    stack = Stack(kept, RATE, seed, intervals, environment)
+    say(f"seed {seed}; logs and data in {kept}")
     try:
         stack.start_servers()
         stack.start()
         stack.go()
         eventually(lambda: stack.records("sink") > 10_000, "rows flow", 90)
         say(f"everything runs after {time.monotonic() - began:.0f} s")
-        Hurting(stack, seed, short).run()
-        drain(stack)
-        run_again(stack)
-        status = check(stack)
+        yield stack
     except Exception:
         say(f"failed after {time.monotonic() - began:.0f} s; see {kept}/logs")
         raise
     finally:
         stack.close()
-    say(f"{'equal' if status == 0 else 'NOT EQUAL'} after {time.monotonic() - began:.0f} s")
-    if status == 0 and directory is None:
-        shutil.rmtree(kept, ignore_errors=True)
-    return status
 
 
 class Hurting:
@@ -264,5 +274,5 @@ def check(stack: Stack) -> int:
     command = [sys.executable, str(CHECK), "--bootstrap", stack.kafka.bootstrap, "--dsn", stack.postgres.dsn,
                "--namespace", NAMESPACE, "--fresh-namespace", FRESH, "--schema", SCHEMA,
                "--fresh-schema", FRESH_SCHEMA, "--ledger", str(stack.ledger), "--intervals", stack.intervals,
-               "--horizon", "120"]  # fmt: skip
+               "--horizon", stack.horizon_s]  # fmt: skip
     return subprocess.run(command, check=False, timeout=CHECK_S).returncode

@@ -69,6 +69,11 @@ class Supervised:
         self.start()
 
     @property
+    def healthy(self) -> bool:
+        """What its readiness probe would say."""
+        return get_health(self.port)[0]
+
+    @property
     def holds_lease(self) -> bool:
         """Of an ingest: whether it is the one that writes."""
         return '"role": "holder"' in json.dumps(get_health(self.port)[1])
@@ -114,6 +119,7 @@ class Stack:
         self._rate = rate
         self._seed = seed
         self._environment = dict(environment)
+        self.horizon_s = self._environment.get("REVISION_HORIZON_S", "900")
         self._ws, self._rest = choose_ports(None, None)
         self._feed: Child | None = None
         self.workers: list[Supervised] = []
@@ -143,9 +149,10 @@ class Stack:
         eventually(listens, "ingest is connected", 90)
         self.admin("go")
 
-    def service(self, name: str, namespace: str, schema: str, count: int) -> list[Supervised]:
+    def service(self, name: str, namespace: str, schema: str, count: int, first: int = 1) -> list[Supervised]:
+        """Start ``count`` workers, numbered from ``first`` on; each has a spool of its own."""
         made = []
-        for k in range(count):
+        for k in range(first - 1, first - 1 + count):
             label = f"{namespace}{name}-{k + 1}"
             env = self._env(namespace, schema) | {"SPOOL_DIR": str(self.directory / f"spool-{k}")}
             worker = Supervised(name, label, self.directory / "logs" / f"{label}.log", env)
