@@ -39,7 +39,7 @@ USER 10001:10001
 WORKDIR /data
 EXPOSE 9100
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=6 \
+HEALTHCHECK --interval=5s --timeout=5s --start-period=180s --retries=6 \
   CMD ["/opt/market/bin/python", "-m", "streaming.probe"]
 ENTRYPOINT ["/opt/market/bin/python", "-m"]
 CMD ["market", "--help"]

@@ -23,7 +23,7 @@ from streaming.admin import ensure_topics
 METRICS_PORTS: Final = {"ingest": 9101, "ratio": 9102, "aggregator": 9103, "sink": 9104}
 FEED_PORTS: Final = (8765, 8766)
 START_ORDER: Final = ("sink", "aggregator", "ratio", "ingest")
-HEALTH_TIMEOUT_S: Final = 60.0
+HEALTH_TIMEOUT_S: Final = 120.0
 Say = Callable[[str], None]
 
 

@@ -43,28 +43,27 @@ def pytest_report_header() -> str:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     services = config.stash[_SERVICES]
-    if services.ran:
-        terminalreporter.section("services")
-        for line in services.ran:
-            terminalreporter.write_line(line)
-    if services.not_run:
-        terminalreporter.section("not run")
-        for line in services.not_run:
+    parts = {"services": services.ran, "measured": services.measured, "not run": services.not_run}
+    for title, lines in parts.items():
+        if lines:
+            terminalreporter.section(title)
+        for line in lines:
             terminalreporter.write_line(line)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Where tests run in several processes (-n), each tells the first what it has started and left out."""
+    """Where tests run in several processes (-n), each tells the first what it has started, measured and left out."""
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         services = session.config.stash[_SERVICES]
-        output["ran"], output["not_run"] = services.ran, services.not_run
+        output["ran"], output["measured"], output["not_run"] = services.ran, services.measured, services.not_run
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     services, output = node.config.stash[_SERVICES], getattr(node, "workeroutput", {})
     services.ran += output.get("ran", [])
+    services.measured += output.get("measured", [])
     services.not_run += [line for line in output.get("not_run", []) if line not in services.not_run]
 
 
@@ -144,6 +143,12 @@ def not_run(request: pytest.FixtureRequest) -> Callable[[str], None]:
             lines.append(line)
 
     return note
+
+
+@pytest.fixture(scope="session")
+def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Call it with a figure that a test has seen: the terminal summary lists it, whether the test passes or not."""
+    return request.config.stash[_SERVICES].measured.append
 
 
 @pytest.fixture

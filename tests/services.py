@@ -16,16 +16,27 @@ from confluent_kafka.admin import AdminClient
 from market.native import KafkaBroker, PostgresServer, choose_port
 from market.native.kafka import broker_properties
 
-KAFKA_IMAGE = "apache/kafka:4.3.1"
-POSTGRES_IMAGE = "timescale/timescaledb:2.28.3-pg16"
+KAFKA_IMAGE = "apache/kafka:4.3.1"  # unless TEST_KAFKA_IMAGE names another that takes the same environment
+POSTGRES_IMAGE = "timescale/timescaledb:2.28.3-pg16"  # unless TEST_POSTGRES_IMAGE names another
+
+# The broker must advertise an address that is known only once its container runs: where the tests themselves run in a
+# container it is not the engine's.
+KAFKA_COMMAND = (
+    "until [ -f /tmp/where ]; do sleep 0.1; done; "
+    'KAFKA_ADVERTISED_LISTENERS="$(cat /tmp/where)" exec /etc/kafka/docker/run'
+)
 
 
 @dataclass
 class Services:
-    """Starts each service when it is first asked for, stops all at the end, and says what ran."""
+    """Starts each service when it is first asked for, stops all at the end, and says what ran.
+
+    What ran, what did not and what was measured are lines for the terminal summary.
+    """
 
     ran: list[str] = field(default_factory=list)
     not_run: list[str] = field(default_factory=list)
+    measured: list[str] = field(default_factory=list)
     _bootstrap: str | None = None
     _dsn: str | None = None
     _docker: bool | None = None
@@ -123,28 +134,31 @@ class Services:
 def _container_kafka(undo: contextlib.ExitStack) -> str:
     from testcontainers.core.container import DockerContainer
 
-    port = choose_port()  # chosen beforehand: the broker must advertise it
-    container = DockerContainer(KAFKA_IMAGE).with_bind_ports(9092, port)
-    where = f"{container.get_container_host_ip()}:{port}"
-    settings = broker_properties("PLAINTEXT://:9092,CONTROLLER://:9093", f"PLAINTEXT://{where}", "localhost:9093")
+    image = os.environ.get("TEST_KAFKA_IMAGE") or KAFKA_IMAGE
+    container = DockerContainer(image).with_exposed_ports(9092).with_command(["sh", "-c", KAFKA_COMMAND])
+    settings = broker_properties("PLAINTEXT://:9092,CONTROLLER://:9093", "", "localhost:9093")
+    del settings["advertised.listeners"]
     for setting, value in settings.items():
         container.with_env("KAFKA_" + setting.upper().replace(".", "_"), value)
     undo.callback(container.stop)
     container.start()
+    where = f"{container.get_container_host_ip()}:{container.get_exposed_port(9092)}"
+    container.exec(["sh", "-c", f"echo PLAINTEXT://{where} >/tmp/where.new && mv /tmp/where.new /tmp/where"])
     return _answering_kafka(where)
 
 
 def _container_postgres(undo: contextlib.ExitStack) -> str:
     from testcontainers.core.container import DockerContainer
 
-    container = DockerContainer(POSTGRES_IMAGE).with_exposed_ports(5432).with_env("POSTGRES_PASSWORD", "test")
+    image = os.environ.get("TEST_POSTGRES_IMAGE") or POSTGRES_IMAGE
+    container = DockerContainer(image).with_exposed_ports(5432).with_env("POSTGRES_PASSWORD", "test")
     undo.callback(container.stop)
     container.start()
     where = f"{container.get_container_host_ip()}:{container.get_exposed_port(5432)}"
     return _answering_postgres(f"postgresql://postgres:test@{where}/postgres")
 
 
-def _answering_postgres(dsn: str, seconds: float = 60.0) -> str:
+def _answering_postgres(dsn: str, seconds: float = 180.0) -> str:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with contextlib.suppress(psycopg.OperationalError):
@@ -154,7 +168,7 @@ def _answering_postgres(dsn: str, seconds: float = 60.0) -> str:
     raise TimeoutError(f"no PostgreSQL answers after {seconds:g} s")
 
 
-def _answering_kafka(bootstrap: str, seconds: float = 60.0) -> str:
+def _answering_kafka(bootstrap: str, seconds: float = 180.0) -> str:
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

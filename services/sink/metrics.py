@@ -41,12 +41,16 @@ def observe_latencies(published: list[int], now_us: int) -> None:
 
 
 class Progress:
-    """Healthy when caught up, or when a position has moved within ``stall_seconds``."""
+    """Healthy once topics, tables and positions are there: when caught up, or moved within ``stall_seconds``.
+
+    Whoever starts services one after another waits for that: the others need the topics that the sink makes.
+    """
 
     def __init__(self, stall_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._stall = stall_seconds
         self._clock = clock
         self._moved = clock()
+        self.joined = False  # whether the group has ever assigned us anything, or nothing, to do
         self.lag: int | None = None
 
     def moved(self) -> None:
@@ -56,5 +60,5 @@ class Progress:
     def check(self) -> tuple[bool, dict[str, Any]]:
         """For ``streaming.ops.Health``: (healthy, lag in records and seconds since the position moved)."""
         still = self._clock() - self._moved
-        healthy = self.lag == 0 or still < self._stall
-        return healthy, {"lag_records": self.lag, "seconds_since_moved": round(still, 1)}
+        healthy = self.joined and (self.lag == 0 or still < self._stall)
+        return healthy, {"assigned": self.joined, "lag_records": self.lag, "seconds_since_moved": round(still, 1)}

@@ -31,6 +31,7 @@ class Outlook:
         """These partitions are ours now."""
         self._stored = dict(positions)
         self._unsaid = {}
+        self._progress.joined = True
         self._progress.lag = None
         self._progress.moved()
 

@@ -9,21 +9,26 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import psycopg
 import pytest
 from confluent_kafka.admin import AdminClient
+from testcontainers.core.config import testcontainers_config
 
-from tests.services import Services
+from tests.services import POSTGRES_IMAGE, Services
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
 
 
 class EngineWithoutImages(BaseHTTPRequestHandler):
-    """A Docker engine that answers and has no way to pull an image."""
+    """A Docker engine that answers and has no way to pull an image; its `asked` are the paths of the questions."""
+
+    asked: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
+        self.asked.append(self.path)
         known = {"_ping": "OK", "version": {"ApiVersion": "1.44", "MinAPIVersion": "1.24"}, "info": {}}
         answer = known.get(self.path.rsplit("/", 1)[-1])
         self._answer(404 if answer is None else 200, answer or {"message": "No such image"})
@@ -54,7 +59,7 @@ def engine() -> Iterator[str]:
 
 @pytest.fixture
 def services(monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
-    for name in ("TEST_KAFKA_BOOTSTRAP", "TEST_POSTGRES_DSN"):
+    for name in ("TEST_KAFKA_BOOTSTRAP", "TEST_POSTGRES_DSN", "TEST_KAFKA_IMAGE", "TEST_POSTGRES_IMAGE"):
         monkeypatch.delenv(name, raising=False)
     services = Services()
     yield services
@@ -72,6 +77,8 @@ def test_an_engine_that_cannot_pull_gives_way_to_native_processes(
     services: Services, engine: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", engine)
+    monkeypatch.setenv("TEST_KAFKA_IMAGE", "mirror.example/kafka:1")
+    monkeypatch.setattr(testcontainers_config, "ryuk_disabled", True)  # it would be the first to be asked for
     with psycopg.connect(services.postgres()) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
     assert AdminClient({"bootstrap.servers": services.kafka()}).list_topics(timeout=10).brokers
@@ -82,14 +89,17 @@ def test_an_engine_that_cannot_pull_gives_way_to_native_processes(
         -1
     ] == "Kafka: a native process"
     assert len(services.ran) == 4
+    images = [path.partition("/images/")[2].removesuffix("/json") for path in EngineWithoutImages.asked]
+    assert [name for name in images if name] == [POSTGRES_IMAGE, "mirror.example/kafka:1"]
 
 
 SUITE = """
 import psycopg
 
-def test_a(database, shared_data, not_run):
+def test_a(database, shared_data, not_run, measured):
     assert shared_data is None
     not_run("the thing that needs a licence")
+    measured("the thing weighs 3 g")
     with psycopg.connect(database) as connection:
         connection.execute("CREATE TABLE t ()")
     print("DATABASE", database)
@@ -109,6 +119,7 @@ def test_a_run_has_a_database_a_test_and_says_what_ran_and_what_not(postgres: st
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "PostgreSQL: from TEST_POSTGRES_DSN" in done.stdout
+    assert re.search(r"= measured =+\nthe thing weighs 3 g\n", done.stdout)
     not_run = done.stdout.split("not run")[1]
     assert "the thing that needs a licence" in not_run
     assert re.search(r"test_suite.py::test_a on the recordings of SHARED_DATA \(not set\)", not_run)

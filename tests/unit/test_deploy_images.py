@@ -120,6 +120,12 @@ def test_a_service_starts_when_what_it_needs_is_healthy(services: dict[str, dict
     assert set(services["sink"]["depends_on"]) == {"kafka", "database"}
 
 
+def test_a_busy_machine_has_three_minutes_for_each_start(services: dict[str, dict[str, Any]]) -> None:
+    checks = {name: service["healthcheck"] for name, service in services.items() if "healthcheck" in service}
+    assert {name: check["start_period"] for name, check in checks.items()} == dict.fromkeys(checks, "3m0s")
+    assert "--start-period=180s " in (ROOT / "Dockerfile").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
