@@ -24,7 +24,7 @@ from marketdata.records import Ratio, encode
 from marketdata.topics import Topics, TopicSpec
 from streaming.producer import exact_producer, produce
 
-LONGEST_RUN_S: Final = 300.0
+LONGEST_RUN_S: Final = 600.0
 POLL_S: Final = 0.1
 LINGER_MS: Final = 50
 """So that the log holds batches of many records, as that of a busy topic does."""
