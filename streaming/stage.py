@@ -21,10 +21,11 @@ from streaming.deadletters import LONGEST_RAW, DeadLetterLimit, MostlyUnreadable
 from streaming.emitter import Emitter, Ticket
 from streaming.fatal import die
 from streaming.kafkaclient import faust_credentials
+from streaming.logreader import LogReader, Run
 from streaming.ops import Pulse
 from streaming.processor import BEGINNING, Partition, Stage, UnreadableError, Way
 from streaming.producer import exact_producer, produce
-from streaming.runs import Run, transport_for
+from streaming.runs import transport_for
 from streaming.settings import ServiceSettings
 from streaming.snapshots import SnapshotWriter
 from streaming.tails import read_tails
@@ -89,12 +90,16 @@ class StageWorker:
             logging_config=None,
         )
         app._create_directories = lambda: None  # they are for Faust's tables, and there are none
-        app.transport = transport_for(self._recover, frozenset(self._stages))(url=app.conf.broker, app=app)
+        transport = transport_for(self._recover, frozenset(self._stages), self._make_reader)
+        app.transport = transport(url=app.conf.broker, app=app)
         for stage in self._stages.values():
             topic = app.topic(stage.input, value_type=None, value_serializer="raw", key_serializer="raw")
             app.agent(topic, name=f"{self._service}-{stage.name}", concurrency=1)(self._agent)
         app.task(self._serve_deliveries)
         return app
+
+    def _make_reader(self) -> LogReader:
+        return LogReader(self._settings.kafka_bootstrap_servers, self._settings.group(self._service))
 
     async def _agent(self, stream: Any) -> None:
         try:
@@ -131,14 +136,14 @@ class StageWorker:
         wanted = self._wants_snapshot(partition)
         position, process = partition.position, self._process_of(partition, run)
         for record in run.records:
-            offset = record.offset
+            offset = record.offset()
             if offset < position:
                 continue
             if offset > position and position != BEGINNING:
                 die("records are missing from the log", topic=run.topic, partition=run.partition,
                     expected=position, found=offset)  # fmt: skip
             try:
-                settled = process(offset, record.value, now)
+                settled = process(offset, record.value(), now)
             except UnreadableError as error:
                 self._dead_letter(run, record, str(error), now, ticket)
                 settled = False
@@ -146,7 +151,7 @@ class StageWorker:
             if settled and wanted:
                 wanted, partition.captured_at = False, time.monotonic()
                 way.position, way.capture = position, partition.processor.capture()
-        partition.position, partition.read_ms = position, run.records[-1].timestamp
+        partition.position, partition.read_ms = position, run.last_ms
         partition.processor.after_run(now)
         partition.emitter.end()
         ticket.processed()
@@ -181,16 +186,16 @@ class StageWorker:
 
     def _dead_letter(self, run: Run, record: Any, reason: str, now: int, ticket: Ticket) -> None:
         metrics.DEAD_LETTERS.inc()
-        raw = record.value or b""
+        raw = record.value() or b""
         if len(raw) > LONGEST_RAW:
             reason, raw = f"{reason} (the first {LONGEST_RAW} of {len(raw)} bytes)", raw[:LONGEST_RAW]
         letter = DeadLetter(service=self._service, reason=reason, raw=raw, ts=now,
-                            topic=run.topic, partition=run.partition, offset=record.offset)  # fmt: skip
+                            topic=run.topic, partition=run.partition, offset=record.offset())  # fmt: skip
         topic = self._settings.topics.dead_letters(self._service)
         ticket.pending += 1  # the run is not finished before its dead letters are delivered
-        produce(self.producer, topic, encode(letter), record.key, 0, on_delivery=ticket.delivered)
+        produce(self.producer, topic, encode(letter), record.key(), 0, on_delivery=ticket.delivered)
         try:
-            self._limit.unreadable(run.topic, run.partition, record.offset)
+            self._limit.unreadable(run.topic, run.partition, record.offset())
         except MostlyUnreadableError as error:
             self.producer.flush(5)  # the letters say what is wrong
             die(str(error), service=self._service)

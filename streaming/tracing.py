@@ -81,7 +81,7 @@ def traced(tracing: Tracing, partition: Partition, records: Iterable[Any]) -> Pr
     The span lasts from Kafka's time of the record until it is processed.
     """
     process, emitter, name = partition.processor.process, partition.emitter, partition.stage.name
-    parents = {r.offset: (parent, r.timestamp * 1_000) for r in records if (parent := parent_of(r.headers))}
+    parents = {r.offset(): (parent, r.timestamp()[1] * 1_000) for r in records if (parent := parent_of(r.headers()))}
     if not parents:
         return process
 

@@ -1,82 +1,125 @@
-"""Which seek a run belongs to, when a fetch is under way while another seek is made."""
+"""Which seek a run belongs to, when a read is under way while another seek is made."""
 
 import asyncio
 import contextlib
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+from confluent_kafka import KafkaException
 from faust.types import TP
 
+from streaming.logreader import LogReader
 from streaming.runs import RunThread
 
 PLACE = TP("trades.stocks", 0)
 
 
-class FakeFetcher:
-    """aiokafka's fetcher: gives what stands at the position, as soon as something does."""
+class Message:
+    def __init__(self, offset: int, partition: int = 0, error: Any = None) -> None:
+        self._said = SimpleNamespace(offset=offset, partition=partition, error=error)
 
-    def __init__(self) -> None:
-        self.position = 5_000
-        self.end = 5_000
-        self.arrived = asyncio.Event()
-        self._closed = False
-        self._subscriptions = SimpleNamespace(fetch_context=contextlib.nullcontext)
-
-    async def fetched_records(self, _: Any, *, max_records: int, **__: Any) -> dict[TP, list[Any]]:
-        while self.position >= self.end:
-            self.arrived.clear()
-            await self.arrived.wait()
-        offsets = range(self.position, min(self.end, self.position + max_records))
-        self.position = offsets[-1] + 1
-        return {PLACE: [SimpleNamespace(offset=offset) for offset in offsets]}
+    def __getattr__(self, name: str) -> Any:
+        return lambda: getattr(self._said, name, "trades.stocks")
 
 
 class FakeConsumer:
+    """librdkafka: gives what stands from the position on. ``gate`` holds up each read until it is set."""
+
     def __init__(self) -> None:
-        self._closed = False
-        self._fetcher = FakeFetcher()
+        self.position, self.end = 0, 0
+        self.gate, self.asked = threading.Event(), threading.Event()
+        self.gate.set()
 
-    def seek(self, tp: TP, offset: int) -> None:
-        self._fetcher.position = offset
-        self._fetcher.arrived.set()
+    def assign(self, places: list[Any]) -> None:
+        self.position = places[0].offset
+
+    def poll(self, timeout: float) -> Message | None:
+        self.asked.set()
+        assert self.gate.wait(5)
+        return next(iter(self.consume(1, 0)), None)
+
+    def consume(self, most: int, timeout: float) -> list[Message]:
+        offsets = range(self.position, min(self.end, self.position + most))
+        self.position += len(offsets)
+        return [Message(offset) for offset in offsets]
 
 
-def make() -> tuple[Any, FakeConsumer]:
-    thread: Any = RunThread.__new__(RunThread)  # without its thread: what runs in it is called here
-    thread.generation = 1
-    thread.consumer = SimpleNamespace(flow_active=True)
-    thread._consumer = FakeConsumer()
-    return thread, thread._consumer
+@pytest.fixture
+def consumer() -> FakeConsumer:
+    return FakeConsumer()
+
+
+@pytest.fixture
+def reader(consumer: FakeConsumer) -> LogReader:
+    made = LogReader.__new__(LogReader)  # without its connection
+    made._consumer, made.places, made.generation = consumer, frozenset(), 0  # type: ignore[assignment]
+    return made
+
+
+@pytest.fixture
+def thread(reader: LogReader) -> Iterator[Any]:
+    made: Any = RunThread.__new__(RunThread)  # without its thread: what runs in it is called here
+    made.consumer = SimpleNamespace(flow_active=True)
+    made._reader, made._reading = reader, ThreadPoolExecutor(1)
+    fetcher = SimpleNamespace(_subscriptions=SimpleNamespace(fetch_context=contextlib.nullcontext))
+    made._consumer = SimpleNamespace(_fetcher=fetcher, pause=lambda *_: None)
+    yield made
+    made._reading.shutdown()
 
 
 def fetch(thread: Any) -> asyncio.Task[Any]:
-    consumer = thread._consumer
-    return asyncio.create_task(thread._fetch_records(consumer, {PLACE}, timeout=1, max_records=1_000))
+    return asyncio.create_task(thread._fetch_records(thread._consumer, {PLACE}))
 
 
-async def test_a_fetch_that_waits_across_a_seek_brings_what_the_seek_asked_for() -> None:
-    thread, _ = make()
-    waiting = fetch(thread)
-    await asyncio.sleep(0)
-    await thread.seek_all({PLACE: 0}, generation=2)
-    (run,) = (await waiting)[PLACE]
-    assert (run.records[0].offset, run.last_offset) == (0, 999)
-    assert run.generation == 2  # or it would be dropped, and the log's first thousand records with it
-
-
-async def test_what_was_read_before_a_seek_belongs_to_the_time_before_it() -> None:
-    thread, consumer = make()
-    consumer._fetcher.end = 6_000
+async def test_what_was_read_before_a_seek_belongs_to_the_time_before_it(thread: Any, consumer: FakeConsumer) -> None:
+    consumer.end = 6_000
+    await thread.seek_all({PLACE: 5_000}, 1)
+    consumer.gate.clear()
     before = fetch(thread)
-    await asyncio.sleep(0)
-    await thread.seek_all({PLACE: 0}, generation=2)
-    after = fetch(thread)
-    (old,), (new,) = (await before)[PLACE], (await after)[PLACE]
-    assert (old.generation, old.records[0].offset) == (1, 5_000)
-    assert (new.generation, new.records[0].offset) == (2, 0)
+    assert await asyncio.to_thread(consumer.asked.wait, 5)
+    seek = asyncio.create_task(thread.seek_all({PLACE: 0}, 2))
+    await asyncio.sleep(0.05)
+    assert not seek.done()  # it waits for the read, or the read would bring records from after it
+    consumer.gate.set()
+    (old,) = (await before)[PLACE]
+    await seek
+    (new,) = (await fetch(thread))[PLACE]
+    assert (old.generation, old.records[0].offset(), old.last_offset) == (1, 5_000, 5_999)
+    assert (new.generation, new.records[0].offset(), new.last_offset) == (2, 0, 999)
 
 
-async def test_a_fetch_without_records_is_no_run() -> None:
-    thread, consumer = make()
+async def test_nothing_is_read_before_a_seek_nor_while_faust_has_a_partition_waiting(
+    thread: Any, consumer: FakeConsumer
+) -> None:
+    consumer.end = 10
+    assert await fetch(thread) == {}
+    await thread.seek_all({PLACE: 0}, 1)
+    assert await thread._fetch_records(thread._consumer, set()) == {}
     thread.consumer.flow_active = False
-    assert await thread._fetch_records(consumer, {PLACE}, timeout=1, max_records=10) == {}
+    assert await fetch(thread) == {}
+    thread.consumer.flow_active = True
+    assert set(await fetch(thread)) == {PLACE}
+
+
+async def test_a_read_without_records_is_no_run(thread: Any) -> None:
+    await thread.seek_all({PLACE: 0}, 1)
+    assert await fetch(thread) == {}
+
+
+def test_records_of_several_partitions_are_a_run_each(reader: LogReader, consumer: FakeConsumer) -> None:
+    consumer.end = 1
+    consumer.consume = lambda most, _: [Message(7, 1), Message(8, 1), Message(1, 0)] if most > 1 else [Message(0)]  # type: ignore[method-assign]
+    runs = reader.read(1_000, 0)
+    assert {place[1]: [record.offset() for record in run.records] for place, run in runs.items()} == {
+        0: [0, 1], 1: [7, 8],
+    }  # fmt: skip
+
+
+def test_a_position_that_is_gone_is_an_error(reader: LogReader, consumer: FakeConsumer) -> None:
+    consumer.poll = lambda _: Message(0, error=SimpleNamespace(code=lambda: 1))  # type: ignore[method-assign, assignment]
+    with pytest.raises(KafkaException):
+        reader.read(10, 0)

@@ -47,13 +47,14 @@ def run(records: list[Any], tracing: Tracing) -> list[tuple[bytes, Any]]:
     )
     chosen = traced(tracing, partition, records)
     for record in records:
-        chosen(record.offset, record.value, 0)
-    assert (chosen is process) == (not any(parent_of(record.headers) for record in records))
+        chosen(record.offset(), record.value(), 0)
+    assert (chosen is process) == (not any(parent_of(record.headers()) for record in records))
     return producer.sent
 
 
 def record(offset: int, headers: list[tuple[str, bytes]]) -> Any:
-    return SimpleNamespace(offset=offset, value=b"%d" % offset, headers=headers, timestamp=1_000)
+    said = {"offset": offset, "value": b"%d" % offset, "headers": headers, "timestamp": (1, 1_000)}
+    return SimpleNamespace(**{name: lambda value=value: value for name, value in said.items()})
 
 
 def test_a_trace_goes_on_through_a_stage_and_others_are_left_alone(

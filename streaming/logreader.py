@@ -1,0 +1,83 @@
+"""Reads the log by librdkafka, whose threads fetch and unpack without the interpreter's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+
+from streaming.kafkaclient import client_config
+
+Place = tuple[str, int]
+SETTINGS: Final[dict[str, str | int | bool]] = {
+    "enable.auto.commit": False,
+    "auto.offset.reset": "error",  # the position is ours: where it is gone, nothing else will do
+    "log_level": 3,
+    "queued.max.messages.kbytes": 32_768,
+    "queued.min.messages": 20_000,
+    "fetch.queue.backoff.ms": 5,  # a full queue is asked for more as soon as there is room, not a second later
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Records of one partition in order, as one read gave them; ``generation`` tells what a seek has outdated."""
+
+    topic: str
+    partition: int
+    generation: int
+    records: list[Message]
+
+    @property
+    def last_offset(self) -> int:
+        """The offset of the run's last record: what Faust acknowledges."""
+        return self.records[-1].offset() or 0
+
+    @property
+    def last_ms(self) -> int:
+        """Kafka's time of the run's last record."""
+        return int(self.records[-1].timestamp()[1])
+
+
+class LogReader:
+    """Reads the partitions it was last told to seek. For one thread at a time; it joins no group.
+
+    ``group``: whose right to read it uses.
+    """
+
+    def __init__(self, bootstrap: str, group: str) -> None:
+        self._consumer = Consumer(client_config(bootstrap, {"group.id": group, **SETTINGS}))
+        self.places: frozenset[Place] = frozenset()
+        self.generation = 0
+
+    def seek(self, positions: Mapping[Place, int], generation: int) -> None:
+        """Read on at ``positions`` and nowhere else; all that is read from here on belongs to ``generation``."""
+        self._consumer.assign([TopicPartition(*place, offset) for place, offset in positions.items()])
+        self.places, self.generation = frozenset(positions), generation
+
+    def read(self, most: int, timeout: float) -> dict[Place, Run]:
+        """Up to ``most`` records as soon as there are some, or none after ``timeout`` seconds.
+
+        Raises:
+            KafkaException: a partition cannot be read, or not at its position.
+        """
+        first = self._consumer.poll(timeout)
+        if first is None:
+            return {}
+        found: dict[Place, list[Message]] = {}
+        for place, some in groupby([first, *self._consumer.consume(most - 1, 0)], _place):
+            found.setdefault(place, []).extend(some)
+        return {place: Run(*place, self.generation, records) for place, records in found.items()}
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._consumer.close()
+
+
+def _place(message: Message) -> Place:
+    if (error := message.error()) is not None:
+        raise KafkaException(error)
+    return message.topic() or "", message.partition() or 0
