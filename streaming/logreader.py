@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streaming.kafkaclient import client_config
 
+log = structlog.stdlib.get_logger()
 Place = tuple[str, int]
+FATAL: Final = frozenset({
+    KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError.TOPIC_AUTHORIZATION_FAILED,
+})  # fmt: skip
+"""Errors that no waiting mends: the position is gone from the log, or we may not read it."""
 SETTINGS: Final[dict[str, str | int | bool]] = {
     "enable.auto.commit": False,
     "auto.offset.reset": "error",  # the position is ours: where it is gone, nothing else will do
@@ -62,14 +68,15 @@ class LogReader:
         """Up to ``most`` records as soon as there are some, or none after ``timeout`` seconds.
 
         Raises:
-            KafkaException: a partition cannot be read, or not at its position.
+            KafkaException: a partition cannot be read, or not at its position; what may pass is logged.
         """
         first = self._consumer.poll(timeout)
         if first is None:
             return {}
         found: dict[Place, list[Message]] = {}
         for place, some in groupby([first, *self._consumer.consume(most - 1, 0)], _place):
-            found.setdefault(place, []).extend(some)
+            if place is not None:
+                found.setdefault(place, []).extend(some)
         return {place: Run(*place, self.generation, records) for place, records in found.items()}
 
     def close(self) -> None:
@@ -77,7 +84,12 @@ class LogReader:
         self._consumer.close()
 
 
-def _place(message: Message) -> Place:
-    if (error := message.error()) is not None:
+def _place(message: Message) -> Place | None:
+    """Where a record stands; None for word of an error that may pass (our watchdog ends the process if it stays)."""
+    place = message.topic() or "", message.partition() or 0
+    if (error := message.error()) is None:
+        return place
+    if error.fatal() or error.code() in FATAL:
         raise KafkaException(error)
-    return message.topic() or "", message.partition() or 0
+    log.warning("the log cannot be read now", topic=place[0], partition=place[1], error=str(error), action="read on")
+    return None

@@ -14,8 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 import faust.transport.drivers.aiokafka as driver
+from confluent_kafka import KafkaException
 from faust.types import TP, ConsumerMessage
 
+from streaming.fatal import die
 from streaming.logreader import LogReader, Place, Run
 
 T = TypeVar("T")
@@ -50,7 +52,10 @@ class RunThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             await asyncio.sleep(IDLE_S)
             return {}
         with consumer._fetcher._subscriptions.fetch_context():  # aiokafka leaves a group in which nobody reads
-            runs = await self._in_reading(self._reader.read, max_records, min(timeout, READ_S))
+            try:
+                runs = await self._in_reading(self._reader.read, max_records, min(timeout, READ_S))
+            except KafkaException as error:  # Faust would stop in its own way, and not say of what
+                die("the log cannot be read", error=str(error))
         return {TP(*place): [run] for place, run in runs.items()}
 
     async def _commit(self, offsets: Any) -> bool:
@@ -59,7 +64,8 @@ class RunThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     async def seek_all(self, positions: dict[TP, int], generation: int) -> None:
         """Read on at ``positions``; all that is read from here on belongs to ``generation``."""
-        self._ensure_consumer().pause(*driver.ensure_aiokafka_TPset(positions))  # what aiokafka would fetch nobody wants
+        # What aiokafka would fetch nobody wants.
+        self._ensure_consumer().pause(*driver.ensure_aiokafka_TPset(positions))
         await self._in_reading(self._reader.seek, positions, generation)
 
     def highwater(self, tp: TP) -> int:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from faust.types import TP
 
 from streaming.logreader import LogReader
@@ -31,6 +31,7 @@ class FakeConsumer:
 
     def __init__(self) -> None:
         self.position, self.end = 0, 0
+        self.error: KafkaError | None = None
         self.gate, self.asked = threading.Event(), threading.Event()
         self.gate.set()
 
@@ -40,6 +41,8 @@ class FakeConsumer:
     def poll(self, timeout: float) -> Message | None:
         self.asked.set()
         assert self.gate.wait(5)
+        if self.error is not None:
+            return Message(0, error=self.error)
         return next(iter(self.consume(1, 0)), None)
 
     def consume(self, most: int, timeout: float) -> list[Message]:
@@ -56,7 +59,7 @@ def consumer() -> FakeConsumer:
 @pytest.fixture
 def reader(consumer: FakeConsumer) -> LogReader:
     made = LogReader.__new__(LogReader)  # without its connection
-    made._consumer, made.places, made.generation = consumer, frozenset(), 0  # type: ignore[assignment]
+    made._consumer, made.places, made.generation = consumer, frozenset(), 0
     return made
 
 
@@ -111,8 +114,8 @@ async def test_a_read_without_records_is_no_run(thread: Any) -> None:
 
 
 def test_records_of_several_partitions_are_a_run_each(reader: LogReader, consumer: FakeConsumer) -> None:
-    consumer.end = 1
-    consumer.consume = lambda most, _: [Message(7, 1), Message(8, 1), Message(1, 0)] if most > 1 else [Message(0)]  # type: ignore[method-assign]
+    given = [[Message(0)], [Message(7, 1), Message(8, 1), Message(1, 0)]]
+    consumer.consume = lambda *_: given.pop(0)  # type: ignore[method-assign]
     runs = reader.read(1_000, 0)
     assert {place[1]: [record.offset() for record in run.records] for place, run in runs.items()} == {
         0: [0, 1], 1: [7, 8],
@@ -120,6 +123,13 @@ def test_records_of_several_partitions_are_a_run_each(reader: LogReader, consume
 
 
 def test_a_position_that_is_gone_is_an_error(reader: LogReader, consumer: FakeConsumer) -> None:
-    consumer.poll = lambda _: Message(0, error=SimpleNamespace(code=lambda: 1))  # type: ignore[method-assign, assignment]
+    consumer.error = KafkaError(KafkaError._AUTO_OFFSET_RESET)
     with pytest.raises(KafkaException):
         reader.read(10, 0)
+
+
+def test_an_error_that_may_pass_is_no_record(reader: LogReader, consumer: FakeConsumer) -> None:
+    consumer.error = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)
+    consumer.end = 2
+    (run,) = reader.read(10, 0).values()
+    assert [record.offset() for record in run.records] == [0, 1]
