@@ -13,6 +13,8 @@ from marketdata.topics import TopicSpec
 from streaming.kafkaclient import client_config
 
 TIMEOUT_S = 30.0
+CREATE_S = 120.0
+"""A broker that is itself just starting makes a partition in 20 to 100 ms, one after the other; there are hundreds."""
 BROKERS_CHOICE = -1
 PROBE_S = 2.0
 LONGEST_WAIT_S = 5.0
@@ -30,7 +32,7 @@ def ensure_topics(bootstrap: str, specs: Iterable[TopicSpec], *, replication: in
 
     Raises:
         PartitionMismatchError: a topic exists with another number of partitions.
-        KafkaException: the broker refused or did not answer within 30 s.
+        KafkaException: the broker refused, did not answer within 30 s or make the topics within two minutes.
     """
     admin = AdminClient(client_config(bootstrap))
     wanted = {spec.name: spec for spec in specs}
@@ -41,7 +43,7 @@ def ensure_topics(bootstrap: str, specs: Iterable[TopicSpec], *, replication: in
         if s.name not in existing
     ]
     if missing:
-        for future in admin.create_topics(missing, request_timeout=TIMEOUT_S).values():
+        for future in admin.create_topics(missing, request_timeout=CREATE_S).values():
             _created(future)
         _await_leaders(bootstrap, [(s.name, p) for s in wanted.values() for p in range(s.partitions)])
     check_partitions(bootstrap, {s.name: s.partitions for s in wanted.values()})
@@ -50,7 +52,7 @@ def ensure_topics(bootstrap: str, specs: Iterable[TopicSpec], *, replication: in
 def _await_leaders(bootstrap: str, places: list[tuple[str, int]]) -> None:
     """Wait until each new partition can be read: the broker places them after it has answered."""
     consumer = Consumer(client_config(bootstrap, {"group.id": "topics", "log_level": 2}))
-    deadline = time.monotonic() + TIMEOUT_S
+    deadline = time.monotonic() + CREATE_S
     try:
         for place in places:
             await_bounds(consumer, place, deadline)
