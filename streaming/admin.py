@@ -14,7 +14,7 @@ from streaming.kafkaclient import client_config
 
 TIMEOUT_S = 30.0
 CREATE_S = 120.0
-"""A broker that is itself just starting makes a partition in 20 to 100 ms, one after the other; there are hundreds."""
+"""A broker that is itself just starting makes a partition in 20 to 100 ms, one by one; there are hundreds."""
 BROKERS_CHOICE = -1
 PROBE_S = 2.0
 LONGEST_WAIT_S = 5.0
