@@ -10,7 +10,8 @@ from marketdata.records import Trade
 from marketdata.units import DAY_US, SECOND_US
 
 log = structlog.stdlib.get_logger()
-LIMIT: Final = 2_700_000
+PARTS: Final = 4
+LIMIT: Final = 2_000_000
 """Identities in each part: some 2 GB in all, far above what 15 minutes of the whole market bring."""
 STOCKS_DAY_SHIFT_US: Final = 5 * 3_600 * SECOND_US
 """New York trades from 04:00 to 20:00: five hours off, that lies within one UTC day, summer or winter."""
@@ -23,14 +24,14 @@ _Identity = tuple[str, int, int, str, int, int]
 class Seen:
     """The identities (symbol, exchange, TRF, id, trading day) of the last ``horizon_us`` of event time.
 
-    Three parts, each of half a horizon: the oldest is forgotten when the youngest is full.
+    Four parts, each of a third of a horizon: the oldest is forgotten when the youngest is full.
     """
 
     def __init__(self, horizon_us: int, day_shift_us: int = 0) -> None:
         self._horizon = horizon_us
-        self._half = max(horizon_us // 2, 1)
+        self._third = max(horizon_us // 3, 1)
         self._shift = day_shift_us
-        self._parts: list[dict[_Identity, int]] = [{}, {}, {}]  # the youngest first
+        self._parts: list[dict[_Identity, int]] = [{} for _ in range(PARTS)]  # the youngest first
         self._high = 0
         self._turn = 0
         self._held = False
@@ -60,15 +61,17 @@ class Seen:
             if ts >= self._turn or len(self._parts[0]) >= LIMIT:
                 self._forget()
         identity = self._identity(trade)
-        youngest, older, oldest = self._parts
+        youngest, older, old, oldest = self._parts
         at = youngest.get(identity)
         if at is None:
             at = older.get(identity)
         if at is None:
+            at = old.get(identity)
+        if at is None:
             at = oldest.get(identity)
         if at is not None and self._high - at <= self._horizon:
             return False
-        if self._held and (at is not None or any(identity in old for old in self._kept)):
+        if self._held and (at is not None or any(identity in part for part in self._kept)):
             return False
         youngest[identity] = self._high
         return True
@@ -91,8 +94,8 @@ class Seen:
         parts = self._parts
         if len(parts[0]) >= LIMIT:
             log.warning("too many trades to remember all of the horizon: an old one sent again may pass", limit=LIMIT)
-        passed = min(1 + max(self._high - self._turn, 0) // self._half, len(parts))
+        passed = min(1 + max(self._high - self._turn, 0) // self._third, len(parts))
         if self._held:
             self._kept += parts[-passed:]
         self._parts = [*({} for _ in range(passed)), *parts[:-passed]]
-        self._turn = self._high + self._half
+        self._turn = self._high + self._third
