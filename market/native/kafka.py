@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from market.native.jars import HERE, ensure_jars
 from market.native.java import find_java
 from market.native.ports import LOOPBACK, choose_ports, is_free
-from market.native.process import Child, NativeError, log_tail
+from market.native.process import READY_S, Child, NativeError, log_tail
 
 USUAL_PORT = 9092
 _READY_TOPIC = "native-ready"
@@ -93,7 +93,7 @@ class KafkaBroker:
         """Whether the process is there; a paused one is."""
         return self.child is not None and self.child.running
 
-    def start(self, timeout: float = 60.0) -> None:
+    def start(self, timeout: float = READY_S) -> None:
         """Start and wait (seconds) until topics can be listed and a record produced.
 
         Raises NativeError, with the end of the broker's log, if it ends or is not ready in time. A download of the

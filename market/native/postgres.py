@@ -15,7 +15,7 @@ import structlog
 
 from market.native.pgbin import Binaries, find_binaries
 from market.native.ports import LOOPBACK, choose_port, is_free
-from market.native.process import Account, Child, NativeError, alive
+from market.native.process import READY_S, Account, Child, NativeError, alive
 from market.native.unprivileged import reachable_binaries, reachable_data_dir, server_account
 
 USUAL_PORT = 5432
@@ -64,7 +64,7 @@ class PostgresServer:
         """Whether the server process is there."""
         return self.child is not None and self.child.running
 
-    def start(self, timeout: float = 60.0) -> None:
+    def start(self, timeout: float = READY_S) -> None:
         """Start, wait (seconds) until it takes connections, and create the database `market` the first time.
 
         Raises NativeError, with the end of the server's log, if it ends or is not ready in time.

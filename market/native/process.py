@@ -21,6 +21,8 @@ _LIBC = ctypes.CDLL(None, use_errno=True) if _LINUX else None  # loaded now: aft
 # lives as long as the interpreter, and a server may be started from any short-lived one.
 _forker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="forker")
 _MAX_LOG_BYTES = 20_000_000
+READY_S = 180.0
+"""A server is ready in 2 to 10 s, on a busy machine in a minute and more; one that ends is seen at once."""
 
 
 class NativeError(RuntimeError):
@@ -154,7 +156,7 @@ class Child:
                 raise self.died()
             if time.monotonic() > deadline:
                 raise NativeError(
-                    f"{self.name} is not ready after {timeout:g} s; the end of {self.log}:\n{log_tail(self.log)}"
+                    f"{self.name} is not ready after {timeout:.0f} s; the end of {self.log}:\n{log_tail(self.log)}"
                 )
             time.sleep(pause)
 

@@ -50,7 +50,7 @@ def guarded_kafka(partitions: int, intervals: str, namespace: str = "") -> Itera
         certificate = _certificate(folder)
         password, tls = choose_ports(None, None)
         broker = KafkaBroker(folder / "kafka", choose_ports(None)[0], properties=_guarded(password, tls, folder))
-        broker.start(timeout=180)  # the machine may be busy
+        broker.start()
         try:
             env = {"PARTITIONS": str(partitions), "INTERVALS": intervals, "NAMESPACE": namespace}
             _prepare(broker.bootstrap, env)
