@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Final
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streaming.kafkaclient import client_config
 
@@ -60,8 +60,11 @@ class LogReader:
         self.generation = 0
 
     def seek(self, positions: Mapping[Place, int], generation: int) -> None:
-        """Read on at ``positions`` and nowhere else; all that is read from here on belongs to ``generation``."""
-        self._consumer.assign([TopicPartition(*place, offset) for place, offset in positions.items()])
+        """Read on at ``positions`` and nowhere else; all that is read from here on belongs to ``generation``.
+
+        A position of 0 is the oldest record there is: the first ones may have expired.
+        """
+        self._consumer.assign([TopicPartition(*place, at or OFFSET_BEGINNING) for place, at in positions.items()])
         self.places, self.generation = frozenset(positions), generation
 
     def read(self, most: int, timeout: float) -> dict[Place, Run]:

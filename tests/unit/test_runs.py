@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException
 from faust.types import TP
 
 from streaming.logreader import LogReader
@@ -30,13 +30,13 @@ class FakeConsumer:
     """librdkafka: gives what stands from the position on. ``gate`` holds up each read until it is set."""
 
     def __init__(self) -> None:
-        self.position, self.end = 0, 0
+        self.oldest, self.position, self.end = 0, 0, 0
         self.error: KafkaError | None = None
         self.gate, self.asked = threading.Event(), threading.Event()
         self.gate.set()
 
     def assign(self, places: list[Any]) -> None:
-        self.position = places[0].offset
+        self.position = self.oldest if places[0].offset == OFFSET_BEGINNING else places[0].offset
 
     def poll(self, timeout: float) -> Message | None:
         self.asked.set()
@@ -133,3 +133,9 @@ def test_an_error_that_may_pass_is_no_record(reader: LogReader, consumer: FakeCo
     consumer.end = 2
     (run,) = reader.read(10, 0).values()
     assert [record.offset() for record in run.records] == [0, 1]
+
+
+def test_without_a_position_it_begins_at_the_oldest_record(reader: LogReader, consumer: FakeConsumer) -> None:
+    consumer.oldest, consumer.end = 7, 9
+    reader.seek({PLACE: 0}, 1)
+    assert [record.offset() for record in reader.read(10, 0)[PLACE].records] == [7, 8]
