@@ -21,13 +21,21 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(_lines(report))
 
 
-def _lines(report: dict[str, Any]) -> Iterator[str]:
+def heading(report: dict[str, Any], programs: str) -> Iterator[str]:
+    """When, with what command, on what machine with which ``programs``, and why it may not count."""
     machine = report["machine"]
     yield f"{report['date']}  {report['command']}  commit {report['commit']}"
     yield (f"{machine['cores']} cores {machine['cpu']}, {machine['memory_gib']} GiB, {machine['system']}, "
-           f"Python {machine['python']}, Kafka {machine['kafka']}, librdkafka {machine['librdkafka']}, "
-           f"PostgreSQL {machine['postgres']}, load before {report['load_before']}")  # fmt: skip
+           f"{programs}, load before {report['load_before']}")  # fmt: skip
     yield from (f"VOID: {reason}" for reason in report["void"])
+
+
+def _lines(report: dict[str, Any]) -> Iterator[str]:
+    machine = report["machine"]
+    yield from heading(
+        report, f"Python {machine['python']}, Kafka {machine['kafka']}, librdkafka {machine['librdkafka']}, "
+        f"PostgreSQL {machine['postgres']}",
+    )  # fmt: skip
     results = report["results"]
     yield from _rates(results)
     for rate, found in results.get("latency", {}).items():

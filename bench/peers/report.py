@@ -9,6 +9,7 @@ from typing import Any
 from bench.peers.contenders import LOOP, OURS
 from bench.peers.contest import Runs
 from bench.peers.market import Scale
+from bench.report import heading
 from bench.stats import rates_summary, share_of, uneven
 
 
@@ -58,11 +59,10 @@ def _figures(runs: Runs, ours: Runs | None) -> dict[str, Any]:
 
 def _lines(report: dict[str, Any]) -> Iterator[str]:
     machine = report["machine"]
-    yield f"{report['date']}  {report['command']}  commit {report['commit']}"
-    yield (f"{machine['cores']} cores {machine['cpu']}, {machine['memory_gib']} GiB, {machine['system']}, "
-           f"Python {machine['python']}, {machine['java']}, Kafka {machine['kafka']}, "
-           f"librdkafka {machine['librdkafka']}, load before {report['load_before']}")  # fmt: skip
-    yield from (f"VOID: {reason}" for reason in report["void"])
+    yield from heading(
+        report, f"Python {machine['python']}, {machine['java']}, Kafka {machine['kafka']}, "
+        f"librdkafka {machine['librdkafka']}",
+    )  # fmt: skip
     yield from (f"VOID: {result['symbols']:,} symbols: {r}" for result in report["results"] for r in result["void"])
     for result in report["results"]:
         yield ""
