@@ -66,8 +66,8 @@ class _Closes(NamedTuple):
 class CandleEngine:
     """The buckets of one partition. ``levels`` from marketdata.intervals; ``horizon_us`` the revision horizon.
 
-    Kept are the trades of the horizon, and of the longer buckets only those that are not over, or that began before
-    ``oldest``: trades with an event time before that are gone. Any other is made from the trades when it is needed.
+    Kept are the trades of the horizon, and of the longer buckets only those that are not over, or in which ``oldest``
+    stands now or later: trades with an event time before that are gone. Any other is made from trades when needed.
     With ``carry_in``, the exchange's calendar, candles without trades are closed too, in its regular sessions.
     While it is ``refilling`` trades are read again. ``before_leaving`` is told whose trades are about to go.
     """
@@ -333,7 +333,7 @@ class CandleEngine:
         else:
             bar = roll_up(bucket.parts[part] for part in sorted(bucket.parts))
             bucket.known = True
-            if start >= self.oldest:
+            if not self._needed_later(start, end):
                 del self._buckets[level][start][symbol]
         bucket.revision += 1
         if bucket.revision:
@@ -502,6 +502,10 @@ class CandleEngine:
             for start, symbols in starts.items():
                 if level.end(start) <= oldest:
                     yield from symbols
+
+    def _needed_later(self, start: int, end: int) -> bool:
+        """Whether ``oldest`` stands inside the bucket or will: made anew then, it would take all its trades again."""
+        return start < self.oldest or floor_to(end - 1, self._prune_step) > start
 
     def _keep_longer(self, leaving: Mapping[int, Iterable[str]], oldest: int) -> None:
         """Before trades go: make those longer buckets they are in that later trades may still change."""

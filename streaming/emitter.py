@@ -8,14 +8,19 @@ from typing import Final
 from confluent_kafka import KafkaError, Message, Producer
 
 from marketdata.records import Src
-from streaming.producer import Headers, check_delivery, produce
+from streaming.producer import DeliveryCallback, Headers, check_delivery, produce
 
 EVERYTHING: Final[Src] = (2**62, 0, 0)
 """A tail that no src is greater than."""
+_Output = tuple[bytes, bytes | None, Headers | None]
 
 
 class Ticket:
-    """One run of input records under way: done when it is processed and all its outputs are delivered."""
+    """One run of input records under way: done when it is processed and all its outputs are delivered.
+
+    Only the last output to each topic is asked about: one partition's records are delivered in order, and a gapless
+    producer that has lost one delivers none after it. Word of each would cost as much as the record.
+    """
 
     __slots__ = ("last_offset", "on_done", "pending", "size")
 
@@ -26,7 +31,7 @@ class Ticket:
         self.pending = 1  # the processing itself
 
     def delivered(self, error: KafkaError | None, message: Message) -> None:
-        """The delivery callback of each output."""
+        """The delivery callback of the last output to each topic."""
         if error is not None:
             check_delivery(error, message)
         self.pending -= 1
@@ -53,6 +58,7 @@ class Emitter:
         self._tails: dict[str, Src | None] = dict.fromkeys(topics)
         self._ticket: Ticket | None = None
         self._trace: tuple[str, bytes] | None = None
+        self._last: dict[str, _Output] = {}  # of the run under way: it may be its last to the topic
         self.emitted = 0
         self.suppressed = 0
 
@@ -70,8 +76,14 @@ class Emitter:
         self._ticket = ticket
 
     def end(self) -> None:
-        """The run is over; what it held on to can go, also when the partition moves away."""
-        self._ticket = None
+        """The run is over: send what was last to each topic and ask about it."""
+        ticket, self._ticket = self._ticket, None
+        if ticket is None or not self._last:
+            return
+        for topic, output in self._last.items():
+            ticket.pending += 1
+            self._send(topic, output, ticket.delivered)
+        self._last.clear()
 
     def wants(self, topic: str, src: Src) -> bool:
         """Whether ``src`` is not yet in ``topic``: ask before encoding."""
@@ -98,14 +110,19 @@ class Emitter:
 
     def emit(self, topic: str, key: bytes | None, value: bytes, headers: Headers | None = None) -> None:
         """Queue one record that ``wants`` let through."""
-        ticket = self._ticket
-        if ticket is None:
+        if self._ticket is None:
             raise RuntimeError(f"an output for {topic} outside of any run")
         if self._trace is not None:
             headers = [*(headers or ()), self._trace]
-        ticket.pending += 1
         self.emitted += 1
+        before = self._last.get(topic)
+        if before is not None:
+            self._send(topic, before)
+        self._last[topic] = (value, key, headers)
+
+    def _send(self, topic: str, output: _Output, on_delivery: DeliveryCallback | None = None) -> None:
+        value, key, headers = output
         try:
-            self._produce(topic, value, key, self._partition, ticket.delivered, headers=headers)
+            self._produce(topic, value, key, self._partition, on_delivery, headers=headers)
         except BufferError:
-            produce(self._producer, topic, value, key, self._partition, headers, ticket.delivered)
+            produce(self._producer, topic, value, key, self._partition, headers, on_delivery)

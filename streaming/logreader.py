@@ -28,6 +28,13 @@ SETTINGS: Final[dict[str, str | int | bool]] = {
 }
 
 
+ENOUGH_BYTES: Final = 65_536
+"""The broker answers at once when it has as much as this. Answered at each record, a request for every few records,
+it and its readers would be busy with nothing else."""
+GATHER_S: Final = 0.002
+"""How long a read goes on after its first record: each costs as much as some twenty records do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """Records of one partition in order, as one read gave them; ``generation`` tells what a seek has outdated."""
@@ -51,11 +58,12 @@ class Run:
 class LogReader:
     """Reads the partitions it was last told to seek. For one thread at a time; it joins no group.
 
-    ``group``: whose right to read it uses.
+    ``group``: whose right to read it uses. ``wait_ms``: how long the broker gathers records for one answer.
     """
 
-    def __init__(self, bootstrap: str, group: str) -> None:
-        self._consumer = Consumer(client_config(bootstrap, {"group.id": group, **SETTINGS}))
+    def __init__(self, bootstrap: str, group: str, wait_ms: int) -> None:
+        gathering = {"fetch.wait.max.ms": wait_ms, "fetch.min.bytes": ENOUGH_BYTES}
+        self._consumer = Consumer(client_config(bootstrap, {"group.id": group, **SETTINGS, **gathering}))
         self.places: frozenset[Place] = frozenset()
         self.generation = 0
 
@@ -68,7 +76,7 @@ class LogReader:
         self.places, self.generation = frozenset(positions), generation
 
     def read(self, most: int, timeout: float) -> dict[Place, Run]:
-        """Up to ``most`` records as soon as there are some, or none after ``timeout`` seconds.
+        """Up to ``most`` records: those that come within 2 ms of the first, or none after ``timeout`` seconds.
 
         Raises:
             KafkaException: a partition cannot be read, or not at its position; what may pass is logged.
@@ -77,7 +85,7 @@ class LogReader:
         if first is None:
             return {}
         found: dict[Place, list[Message]] = {}
-        for place, some in groupby([first, *self._consumer.consume(most - 1, 0)], _place):
+        for place, some in groupby([first, *self._consumer.consume(most - 1, GATHER_S)], _place):
             if place is not None:
                 found.setdefault(place, []).extend(some)
         return {place: Run(*place, self.generation, records) for place, records in found.items()}

@@ -18,11 +18,19 @@ DeliveryCallback = Callable[[KafkaError | None, Message], None]
 
 
 def exact_producer(
-    bootstrap: str, *, linger_ms: float = 2, name: str = "market", report_successes: bool = True
+    bootstrap: str,
+    *,
+    linger_ms: float = 2,
+    name: str = "market",
+    report_successes: bool = True,
+    delivery_timeout_ms: int = 300_000,
 ) -> Producer:
     """A confluent-kafka producer with the settings that exactness rests on.
 
-    Without ``report_successes`` delivery callbacks come for failures only, which saves their cost.
+    Without ``report_successes`` delivery callbacks come for failures only, which saves their cost. A
+    ``delivery_timeout_ms`` of 0 waits for ever: a record that times out is the one loss that
+    ``enable.gapless.guarantee`` does not turn into the producer's end, so whoever asks only about the last of several
+    records must have no such limit.
     """
     return Producer(
         client_config(
@@ -40,7 +48,7 @@ def exact_producer(
                 "queue.buffering.max.kbytes": 262_144,
                 "compression.type": "lz4",
                 "message.max.bytes": 4_000_000,
-                "delivery.timeout.ms": 300_000,  # a broker may be away for minutes: its clients wait
+                "delivery.timeout.ms": delivery_timeout_ms,  # a broker may be away for minutes: its clients wait
                 "log_level": 2,  # not librdkafka's own lines: many a second while the broker is away
                 "error_cb": ClientErrors("producer"),
             },
@@ -66,7 +74,7 @@ def produce(  # noqa: PLR0917 - the order of confluent-kafka's own produce
     key: bytes | None,
     partition: int,
     headers: Headers | None = None,
-    on_delivery: DeliveryCallback = check_delivery,
+    on_delivery: DeliveryCallback | None = check_delivery,
 ) -> None:
     """Queue one record; where the bounded queue is full, wait for deliveries instead of failing."""
     while True:

@@ -12,7 +12,7 @@ from typing import Any
 
 import faust
 import structlog
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 
 from marketdata.records import DeadLetter, encode
 from streaming import metrics
@@ -33,7 +33,7 @@ from streaming.takeover import begin_partitions
 from streaming.tracing import Process, traced, tracing_of
 
 log = structlog.stdlib.get_logger()
-DELIVERIES_EVERY_S = 0.005
+DELIVERIES_EVERY_S = 0.01
 
 
 class StageWorker:
@@ -55,7 +55,9 @@ class StageWorker:
         self._restoring: asyncio.Future[None] | None = None
         self._taken_over: tuple[int, frozenset[tuple[str, int]]] | None = None  # the group's generation, and what
         self._ahead: Ahead | None = None
-        self.producer: Producer = exact_producer(settings.kafka_bootstrap_servers, name=service)
+        self.producer: Producer = exact_producer(
+            settings.kafka_bootstrap_servers, name=service, delivery_timeout_ms=0
+        )
         self.app = self._make_app()
 
     def restore_ahead(self) -> None:
@@ -99,19 +101,21 @@ class StageWorker:
         return app
 
     def _make_reader(self) -> LogReader:
-        return LogReader(self._settings.kafka_bootstrap_servers, self._settings.group(self._service))
+        settings = self._settings
+        return LogReader(settings.kafka_bootstrap_servers, settings.group(self._service), settings.fetch_wait_ms)
 
     async def _agent(self, stream: Any) -> None:
         try:
             async for event in stream.noack().events():
-                run = event.value
-                if run.generation == self.app.consumer.generation:
-                    self._process(run, event)
+                for run in event.value.runs:
+                    if run.generation == self.app.consumer.generation:
+                        self._process(run)
+                self.producer.poll(0)
         except Exception as error:  # whatever it is: a worker that lives on would leave a hole
             log.exception("an agent failed")
             die("an agent failed", error=repr(error), service=self._service)
 
-    def _process(self, run: Run, event: Any) -> None:
+    def _process(self, run: Run) -> None:
         """Process one run without giving way, so that no seek can come in between."""
         partition = self.partitions[run.topic, run.partition]
         consumer = self.app.consumer
@@ -121,9 +125,7 @@ class StageWorker:
         partition.under_way.append(way)
 
         def done() -> None:
-            if run.generation == consumer.generation:
-                consumer.unfinished_records -= size
-                event.ack()
+            consumer.finished(run)
             way.delivered = True
             measured.run_seconds.observe(time.perf_counter() - started)
             metrics.UNFINISHED.set(consumer.unfinished_records)
@@ -155,7 +157,6 @@ class StageWorker:
         partition.processor.after_run(now)
         partition.emitter.end()
         ticket.processed()
-        self.producer.poll(0)
         measured.read_delay.observe(max(now / 1e6 - partition.read_ms / 1e3, 0.0))
         measured.records.inc(size)
         measured.runs.inc()
@@ -203,7 +204,10 @@ class StageWorker:
     async def _serve_deliveries(self) -> None:
         """Have deliveries reported while no run comes; a timer of Faust's warns whenever that takes a moment."""
         while True:
-            self.producer.poll(0)
+            try:
+                self.producer.poll(0)
+            except KafkaException as error:  # the producer's end; Faust would go on without this task
+                die("a record was not delivered", error=str(error), service=self._service)
             self.pulse.beat()
             self._send_paced()
             await asyncio.sleep(DELIVERIES_EVERY_S)

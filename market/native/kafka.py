@@ -54,6 +54,9 @@ def broker_properties(listeners: str, advertised: str, controller: str) -> dict[
         "share.coordinator.state.topic.min.isr": "1",
         "share.coordinator.state.topic.num.partitions": "4",
         "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),  # the default would take a quarter of the heap
+        # One machine carries it and all that it serves: handing a request from thread to thread costs more than it.
+        "num.network.threads": "1",
+        "num.io.threads": "2",
         "socket.send.buffer.bytes": "-1",  # the kernel sizes them
         "socket.receive.buffer.bytes": "-1",
     }

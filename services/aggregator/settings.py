@@ -17,6 +17,7 @@ class AggregatorSettings(ServiceSettings):
     """Which candles are made, and of which markets."""
 
     metrics_port: int = Field(9103, ge=0, le=65535)
+    fetch_wait_ms: int = Field(8, ge=0, le=1_000, description="how long the broker gathers records for one answer")
     markets: CommaList = ("stocks", "crypto")
     intervals: CommaList = DEFAULT_INTERVALS
     hours: CommaList = (ALL, REGULAR)

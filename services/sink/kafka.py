@@ -19,8 +19,11 @@ CLOSE_S = 2.0
 log = structlog.stdlib.get_logger()
 
 
-def make_consumer(bootstrap: str, group: str) -> Consumer:
-    """A consumer that keeps no position of its own: the database has it."""
+def make_consumer(bootstrap: str, group: str, wait_ms: int) -> Consumer:
+    """A consumer that keeps no position of its own: the database has it.
+
+    ``wait_ms``: how long the broker gathers records for one answer.
+    """
     return Consumer(
         client_config(
             bootstrap,
@@ -37,6 +40,9 @@ def make_consumer(bootstrap: str, group: str) -> Consumer:
                 "queued.min.messages": 50_000,
                 "queued.max.messages.kbytes": 65_536,
                 "fetch.queue.backoff.ms": 20,
+                # Each fetch names all of some two hundred partitions; the broker would answer at any one's record.
+                "fetch.min.bytes": 262_144,
+                "fetch.wait.max.ms": wait_ms,
                 "topic.metadata.refresh.interval.ms": 10_000,
                 "log_level": 2,  # not librdkafka's own lines: many a second while the broker is away
                 "error_cb": ClientErrors("consumer"),

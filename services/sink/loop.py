@@ -59,7 +59,9 @@ class Sink:
         self._due = 0.0
         self._quiet_due = 0.0
         self._check_due = 0.0
-        self._consumer: Consumer = kafka.make_consumer(settings.kafka_bootstrap_servers, settings.group_id)
+        self._consumer: Consumer = kafka.make_consumer(
+            settings.kafka_bootstrap_servers, settings.group_id, settings.fetch_wait_ms
+        )
         self._outlook = Outlook(self._consumer, self.progress)
 
     def run(self) -> None:

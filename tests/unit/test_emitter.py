@@ -41,7 +41,8 @@ class FakeProducer:
     def deliver(self, number: int) -> int:
         due, self.callbacks = self.callbacks[:number], self.callbacks[number:]
         for callback in due:
-            callback(None, None)
+            if callback is not None:
+                callback(None, None)
         return len(due)
 
 
@@ -62,6 +63,10 @@ class Under:
         self.emitter.begin(ticket)
         return ticket
 
+    def processed(self) -> None:
+        self.emitter.end()
+        self.ticket.processed()
+
     def wanted(self, topic: str, offsets: range) -> list[int]:
         return [offset for offset in offsets if self.emitter.wants(topic, (2, offset, 0))]
 
@@ -70,6 +75,7 @@ def test_an_output_goes_to_the_partition_of_its_source() -> None:
     under = Under()
     under.emitter.emit(RATIOS, b"MARA", b"{}", [("kind", b"ratio")])
     under.emitter.emit(PROGRESS, None, b"[]")
+    under.emitter.end()
     assert under.producer.queue == [
         (RATIOS, b"{}", b"MARA", 2, [("kind", b"ratio")]),
         (PROGRESS, b"[]", None, 2, None),
@@ -113,19 +119,35 @@ def test_a_run_is_done_when_it_is_processed_and_all_is_delivered() -> None:
     under = Under()
     under.emitter.emit(RATIOS, None, b"1")
     under.emitter.emit(PROGRESS, None, b"2")
-    under.producer.deliver(1)
+    under.processed()
     assert under.done == 0
-    under.ticket.processed()
+    under.producer.deliver(1)
     assert under.done == 0
     under.producer.deliver(1)
     assert under.done == 1
 
 
+def test_only_the_last_output_to_each_topic_is_asked_about() -> None:
+    under = Under()
+    for value in (b"1", b"2", b"3"):
+        under.emitter.emit(RATIOS, None, value)
+        under.emitter.emit(PROGRESS, None, value)
+    under.processed()
+    asked = [
+        (topic, value)
+        for (topic, value, *_), callback in zip(under.producer.queue, under.producer.callbacks, strict=True)
+        if callback is not None
+    ]
+    assert [value for topic, value, *_ in under.producer.queue if topic == RATIOS] == [b"1", b"2", b"3"]
+    assert asked == [(RATIOS, b"3"), (PROGRESS, b"3")]
+
+
 def test_deliveries_before_the_end_of_the_processing_do_not_finish_the_run() -> None:
     under = Under()
     under.emitter.emit(RATIOS, None, b"1")
-    under.producer.deliver(1)
     under.emitter.emit(RATIOS, None, b"2")
+    under.producer.deliver(1)
+    under.emitter.end()
     under.producer.deliver(1)
     assert under.done == 0
     under.ticket.processed()
@@ -134,7 +156,7 @@ def test_deliveries_before_the_end_of_the_processing_do_not_finish_the_run() -> 
 
 def test_a_run_without_outputs_is_done_when_it_is_processed() -> None:
     under = Under()
-    under.ticket.processed()
+    under.processed()
     assert under.done == 1
 
 
@@ -142,8 +164,10 @@ def test_each_run_waits_for_its_own_outputs_only() -> None:
     under = Under()
     under.emitter.emit(RATIOS, None, b"first run")
     first = under.ticket
+    under.emitter.end()
     second = under.run()
     under.emitter.emit(RATIOS, None, b"second run")
+    under.emitter.end()
     first.processed()
     second.processed()
     under.producer.deliver(1)
@@ -154,6 +178,7 @@ def test_a_full_queue_waits_for_deliveries_and_loses_nothing() -> None:
     under = Under(room=2)
     for i in range(5):
         under.emitter.emit(RATIOS, None, b"%d" % i)
+    under.emitter.end()
     assert [value for _, value, *_ in under.producer.queue] == [b"0", b"1", b"2", b"3", b"4"]
     assert under.producer.polls == 3
     under.ticket.processed()
@@ -188,6 +213,7 @@ def test_a_failed_delivery_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("streaming.producer.die", ended)
     under = Under()
     under.emitter.emit(RATIOS, None, b"{}")
+    under.emitter.end()
     with pytest.raises(EndedError) as raised:
         under.producer.callbacks[0](Failure(), Place())
     assert raised.value.args[0] == "a record was not delivered"

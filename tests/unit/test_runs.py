@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException
 from faust.types import TP
 
-from streaming.logreader import LogReader
+from streaming.logreader import LogReader, Run
 from streaming.runs import RunThread
 
 PLACE = TP("trades.stocks", 0)
@@ -69,13 +69,13 @@ def thread(reader: LogReader) -> Iterator[Any]:
     made.consumer = SimpleNamespace(flow_active=True)
     made._reader, made._reading = reader, ThreadPoolExecutor(1)
     fetcher = SimpleNamespace(_subscriptions=SimpleNamespace(fetch_context=contextlib.nullcontext))
-    made._consumer = SimpleNamespace(_fetcher=fetcher, pause=lambda *_: None)
+    made._consumer = SimpleNamespace(_fetcher=fetcher, pause=lambda *_: None, _max_poll_records=1_000)
     yield made
     made._reading.shutdown()
 
 
 def fetch(thread: Any) -> asyncio.Task[Any]:
-    return asyncio.create_task(thread._fetch_records(thread._consumer, {PLACE}))
+    return asyncio.create_task(thread.read({PLACE}))
 
 
 async def test_what_was_read_before_a_seek_belongs_to_the_time_before_it(thread: Any, consumer: FakeConsumer) -> None:
@@ -88,9 +88,9 @@ async def test_what_was_read_before_a_seek_belongs_to_the_time_before_it(thread:
     await asyncio.sleep(0.05)
     assert not seek.done()  # it waits for the read, or the read would bring records from after it
     consumer.gate.set()
-    (old,) = (await before)[PLACE]
+    ((old,),) = [sweep.runs for sweep in (await before)[PLACE]]
     await seek
-    (new,) = (await fetch(thread))[PLACE]
+    ((new,),) = [sweep.runs for sweep in (await fetch(thread))[PLACE]]
     assert (old.generation, old.records[0].offset(), old.last_offset) == (1, 5_000, 5_999)
     assert (new.generation, new.records[0].offset(), new.last_offset) == (2, 0, 999)
 
@@ -101,7 +101,7 @@ async def test_nothing_is_read_before_a_seek_nor_while_faust_has_a_partition_wai
     consumer.end = 10
     assert await fetch(thread) == {}
     await thread.seek_all({PLACE: 0}, 1)
-    assert await thread._fetch_records(thread._consumer, set()) == {}
+    assert await thread.read(set()) == {}
     thread.consumer.flow_active = False
     assert await fetch(thread) == {}
     thread.consumer.flow_active = True
@@ -111,6 +111,16 @@ async def test_nothing_is_read_before_a_seek_nor_while_faust_has_a_partition_wai
 async def test_a_read_without_records_is_no_run(thread: Any) -> None:
     await thread.seek_all({PLACE: 0}, 1)
     assert await fetch(thread) == {}
+
+
+async def test_all_runs_of_a_topic_are_one_event(thread: Any) -> None:
+    runs = [Run(topic, n, 3, [Message(n)]) for topic in ("trades.stocks", "ratios") for n in (1, 0)]
+    thread._reader.read = lambda *_: {(run.topic, run.partition): run for run in runs}
+    thread._reader.places = {PLACE}
+    swept = await fetch(thread)
+    assert set(swept) == {TP("ratios", 0), TP("trades.stocks", 0)}
+    for (sweep,) in swept.values():
+        assert (sweep.generation, [run.partition for run in sweep.runs]) == (3, [0, 1])
 
 
 def test_records_of_several_partitions_are_a_run_each(reader: LogReader, consumer: FakeConsumer) -> None:
