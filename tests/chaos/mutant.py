@@ -19,8 +19,8 @@ def snapshot_before_delivery() -> None:
 
     process = StageWorker._process
 
-    def hasty(self: StageWorker, run: Any, event: Any) -> None:
-        process(self, run, event)
+    def hasty(self: StageWorker, run: Any) -> None:
+        process(self, run)
         partition = self.partitions[run.topic, run.partition]
         for way in partition.under_way:
             way.delivered = True
