@@ -61,7 +61,7 @@ def write(bench: Bench, messages: Sequence[Any]) -> float:
     """Records a second of a bare produce loop over records in memory, with the product's producer."""
     target = _target(bench)
     records = [(m.value(), m.key(), m.partition(), m.headers()) for m in messages]
-    producer = exact_producer(bench.servers.bootstrap, name="bench", report_successes=False)
+    producer = exact_producer(bench.servers.bootstrap, name="bench")
     started = time.perf_counter()
     for n, (value, key, partition, headers) in enumerate(records):
         produce(producer, target, value, key, partition, headers)

@@ -44,10 +44,9 @@ class Closing:
     ) -> None:
         self.outputs = Outputs()
         topics = [_TOPICS.candles("stocks", level.name) for level in levels]
-        emitter = Emitter(
+        self._emitter = emitter = Emitter(
             cast("Producer", self.outputs), 0, [*topics, _TOPICS.progress("stocks"), _TOPICS.late("stocks")]
         )
-        emitter.begin(Ticket(0, 1, lambda: None))
         self._publisher = Publisher("stocks", _TOPICS, levels, 0, emitter, book, sessions, (ALL, REGULAR))
         self._engine = engine
         self._clocks = 0
@@ -55,7 +54,9 @@ class Closing:
     def advance(self, clock: int) -> None:
         """Close what ``clock`` closes."""
         self._clocks += 1
+        self._emitter.begin(Ticket(lambda: None))
         self._publisher.advance(self._engine, self._clocks, clock, clock)
+        self._emitter.end()
 
 
 def candles_topic(interval: str) -> str:

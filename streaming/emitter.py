@@ -22,11 +22,9 @@ class Ticket:
     producer that has lost one delivers none after it. Word of each would cost as much as the record.
     """
 
-    __slots__ = ("last_offset", "on_done", "pending", "size")
+    __slots__ = ("on_done", "pending")
 
-    def __init__(self, last_offset: int, size: int, on_done: Callable[[], None]) -> None:
-        self.last_offset = last_offset
-        self.size = size
+    def __init__(self, on_done: Callable[[], None]) -> None:
         self.on_done = on_done
         self.pending = 1  # the processing itself
 

@@ -22,15 +22,13 @@ def exact_producer(
     *,
     linger_ms: float = 2,
     name: str = "market",
-    report_successes: bool = True,
     delivery_timeout_ms: int = 300_000,
 ) -> Producer:
     """A confluent-kafka producer with the settings that exactness rests on.
 
-    Without ``report_successes`` delivery callbacks come for failures only, which saves their cost. A
-    ``delivery_timeout_ms`` of 0 waits for ever: a record that times out is the one loss that
-    ``enable.gapless.guarantee`` does not turn into the producer's end, so whoever asks only about the last of several
-    records must have no such limit.
+    A ``delivery_timeout_ms`` of 0 waits for ever: a record that times out is the one loss that
+    ``enable.gapless.guarantee`` does not turn into the producer's end, so whoever does not ask about each record must
+    have no such limit.
     """
     return Producer(
         client_config(
@@ -38,7 +36,6 @@ def exact_producer(
             {
                 "client.id": name,
                 "enable.idempotence": True,
-                "delivery.report.only.error": not report_successes,
                 "enable.gapless.guarantee": True,
                 "acks": "all",
                 "linger.ms": linger_ms,

@@ -107,19 +107,29 @@ class StageWorker:
     async def _agent(self, stream: Any) -> None:
         try:
             async for event in stream.noack().events():
-                for run in event.value.runs:
-                    if run.generation == self.app.consumer.generation:
-                        self._process(run)
-                self.producer.poll(0)
+                self._process_all([run for run in event.value.runs if run.generation == self.app.consumer.generation])
         except Exception as error:  # whatever it is: a worker that lives on would leave a hole
             log.exception("an agent failed")
             die("an agent failed", error=repr(error), service=self._service)
 
+    def _process_all(self, runs: list[Run]) -> None:
+        """Process what one read gave of a topic without giving way, so that no seek can come in between."""
+        if not runs:
+            return
+        started = time.perf_counter()
+        for run in runs:
+            self._process(run)
+        self.producer.poll(0)
+        measured = metrics.of_stage(self._stages[runs[0].topic].name)
+        measured.read_delay.observe(max(time.time() - min(run.last_ms for run in runs) / 1e3, 0.0))
+        measured.records.inc(sum(len(run.records) for run in runs))
+        measured.runs.inc(len(runs))
+        measured.busy.inc(time.perf_counter() - started)
+        metrics.UNFINISHED.set(self.app.consumer.unfinished_records)
+
     def _process(self, run: Run) -> None:
-        """Process one run without giving way, so that no seek can come in between."""
         partition = self.partitions[run.topic, run.partition]
         consumer = self.app.consumer
-        size = len(run.records)
         measured = metrics.of_stage(partition.stage.name)
         way = Way()
         partition.under_way.append(way)
@@ -128,10 +138,9 @@ class StageWorker:
             consumer.finished(run)
             way.delivered = True
             measured.run_seconds.observe(time.perf_counter() - started)
-            metrics.UNFINISHED.set(consumer.unfinished_records)
             self._store_snapshots(partition)
 
-        ticket = Ticket(run.last_offset, size, done)
+        ticket = Ticket(done)
         partition.emitter.begin(ticket)
         started = time.perf_counter()
         now = time.time_ns() // 1_000
@@ -157,11 +166,6 @@ class StageWorker:
         partition.processor.after_run(now)
         partition.emitter.end()
         ticket.processed()
-        measured.read_delay.observe(max(now / 1e6 - partition.read_ms / 1e3, 0.0))
-        measured.records.inc(size)
-        measured.runs.inc()
-        measured.busy.inc(time.perf_counter() - started)
-        metrics.UNFINISHED.set(consumer.unfinished_records)
 
     def _process_of(self, partition: Partition, run: Run) -> Process:
         if self._tracing is None:

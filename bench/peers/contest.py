@@ -78,7 +78,7 @@ def _write(where: Bench, broker: Broker, scale: Scale, trades: int) -> Input:
     bench = replace(where, broker=broker, namespace=f"{where.namespace}{scale.symbols}-{trades}.")
     say(f"writing {trades:,} trades of {scale.symbols:,} symbols")
     broker.recreate(_specs(bench, ["ratios"], ()))
-    producer = exact_producer(bench.servers.bootstrap, name="bench", linger_ms=LINGER_MS, report_successes=False)
+    producer = exact_producer(bench.servers.bootstrap, name="bench", linger_ms=LINGER_MS)
     topic, tally = bench.topics.ratios, Tally()
     for n, (partition, record) in enumerate(records(scale, trades)):
         if type(record) is Ratio:

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 import structlog
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 
 from marketdata.partition import partition_of
 from marketdata.records import Band, Clock, DeadLetter, Gap, Quote, Reference, Trade, encode
@@ -14,8 +14,9 @@ from marketdata.topics import MARKETS, Topics
 from services.ingest import metrics
 from services.ingest.hostclock import wall_us
 from services.ingest.seen import STOCKS_DAY_SHIFT_US, Seen
+from streaming.fatal import die
 from streaming.metrics import DEAD_LETTERS
-from streaming.producer import Headers, check_delivery, exact_producer, produce
+from streaming.producer import Headers, exact_producer, produce
 from streaming.tracing import TRACEPARENT, Tracing
 
 log = structlog.stdlib.get_logger()
@@ -65,8 +66,8 @@ class Writer:
         horizon_us: int,
         tracing: Tracing | None = None,
     ) -> None:
-        # Only failures are reported back: each ends the process, so successes need no callback.
-        self._producer: Producer = exact_producer(bootstrap, name="ingest", report_successes=False)
+        # Nothing is asked about: a record that is lost is the gapless producer's end, and what follows says so.
+        self._producer: Producer = exact_producer(bootstrap, name="ingest", delivery_timeout_ms=0)
         self._topics = topics
         self._partitions = range(partitions)
         self._markets = {
@@ -196,7 +197,10 @@ class Writer:
 
     def poll(self) -> None:
         """Let delivery failures be seen, and the metrics follow."""
-        self._producer.poll(0)
+        try:
+            self._producer.poll(0)
+        except KafkaException as error:
+            die("a record was not delivered", error=str(error))
         metrics.PRODUCER_RECORDS.set(len(self._producer))
         for name, market in self._markets.items():
             written, duplicates, clocks = self._published[name]
@@ -230,6 +234,8 @@ class Writer:
     def _produce(self, topic: str, value: bytes, key: bytes | None, partition: int, headers: Headers | None) -> None:
         self.records += 1
         try:
-            self._producer.produce(topic, value, key, partition, on_delivery=check_delivery, headers=headers)
+            self._producer.produce(topic, value, key, partition, headers=headers)
         except BufferError:
-            produce(self._producer, topic, value, key, partition, headers)
+            produce(self._producer, topic, value, key, partition, headers, None)
+        except KafkaException as error:
+            die("a record was not delivered", error=str(error))

@@ -107,13 +107,18 @@ class Service:
     def begin(self) -> None:
         producer: Any = self.producer
         self.emitter = Emitter(producer, 0, OUTPUTS)
-        self.emitter.begin(Ticket(0, 0, lambda: None))
+        self.begin_run()
         engine = CandleEngine(LEVELS, HORIZON, SESSIONS if self.carry else None)
         book = FeatureBook(engine, LEVELS, FEATURES)
         publisher = Publisher("stocks", TOPICS, LEVELS, 0, self.emitter, book, SESSIONS, ("all", "regular"))
         self.processor = StocksProcessor(TOPICS.ratios, 0, engine, book, publisher)
 
+    def begin_run(self) -> None:
+        self.emitter.end()
+        self.emitter.begin(Ticket(lambda: None))
+
     def store(self, position: int) -> None:
+        self.begin_run()  # all before it is sent
         c = self.processor.capture()
         for symbol, state in c.states.items():
             if state is None:
@@ -155,6 +160,7 @@ def play(
         offset += 1
         if settled and rng.random() < snapshots:
             service.store(offset)
+    service.emitter.end()
     return service.producer.written
 
 

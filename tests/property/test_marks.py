@@ -155,13 +155,18 @@ class Service:
     def begin(self) -> None:
         producer: Any = self.producer
         self.emitter = Emitter(producer, 0, (TOPICS.ratios, TOPIC, TOPICS.ratio_mid))
-        self.emitter.begin(Ticket(0, 0, lambda: None))
+        self.begin_run()
         join = RatioJoin("BTC-USD", ALWAYS_OPEN, JoinSettings(MAX_AGE, HORIZON))
         age = MarkSettings(MAX_AGE, HORIZON)
         mids = Mids(("BTC-USD", "ETH-USD"), age)
         self.processor = RatioProcessor(0, self.emitter, TOPICS, join, Marks(age), mids=mids)
 
+    def begin_run(self) -> None:
+        self.emitter.end()
+        self.emitter.begin(Ticket(lambda: None))
+
     def store(self, position: int) -> None:
+        self.begin_run()  # all before it is sent
         c = self.processor.capture()
         self.snapshot = Snapshot(position, c.begin, c.newest, c.mark, "", {}, {})
         self._delivered = {topic: len(values) for topic, values in self.producer.written.items()}
@@ -193,6 +198,7 @@ def play(log: list[Record], snapshots: float = 0, deaths: float = 0, seed: int =
         offset += 1
         if settled and rng.random() < snapshots:
             service.store(offset)
+    service.emitter.end()
     return service.producer.written
 
 

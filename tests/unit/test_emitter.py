@@ -59,7 +59,7 @@ class Under:
         def done() -> None:
             self.done += 1
 
-        ticket = Ticket(last_offset=9, size=10, on_done=done)
+        ticket = Ticket(done)
         self.emitter.begin(ticket)
         return ticket
 

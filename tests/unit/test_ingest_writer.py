@@ -1,9 +1,11 @@
 """What the writer hands to the producer: which record, where, under which key and header."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from marketdata.partition import partition_of
 from marketdata.records import Clock, DeadLetter, Quote, QuoteCopy, Reference, Trade, encode
@@ -19,23 +21,29 @@ Written = tuple[str, bytes, str | None, int, list[tuple[str, bytes]] | None]
 
 
 class FakeProducer:
-    """Keeps what it is given; full until it is polled, as often as ``full`` says."""
+    """Keeps what it is given; full until it is polled, as often as ``full`` says; at its end once one is ``lost``."""
 
     def __init__(self) -> None:
         self.written: list[Written] = []
         self.full = 0
+        self.lost = False
 
     def produce(self, topic: str, value: bytes, key: Any, partition: int, **options: Any) -> None:
         if self.full:
             self.full -= 1
             raise BufferError
-        assert options["on_delivery"] is not None, "a failed delivery must end the process"
+        self._check()
         self.written.append((topic, value, key.decode() if key else None, partition, options["headers"]))
 
     def __len__(self) -> int:
         return 0  # all of it is delivered
 
+    def _check(self) -> None:
+        if self.lost:
+            raise KafkaException(KafkaError(KafkaError._FATAL, "a gap would follow", True))
+
     def poll(self, _timeout: float) -> int:
+        self._check()
         return 0
 
     def flush(self, _timeout: float) -> int:
@@ -57,6 +65,17 @@ def trade(symbol: str = "MARA", **changes: Any) -> Trade:
     base = Trade(symbol=symbol, ts=NOW, received_ts=NOW, price=1.5, size=0.25, exchange=4, id="7", epoch=1,
                  conditions=(14, 41), side=2)  # fmt: skip
     return msgspec.structs.replace(base, **changes)
+
+
+@pytest.mark.parametrize("step", [lambda writer: writer.poll(), lambda writer: writer.trade("stocks", trade())])
+def test_a_lost_record_ends_the_process(
+    producer: FakeProducer, monkeypatch: pytest.MonkeyPatch, step: Callable[[Writer], None]
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(module, "die", lambda why, **_: said.append(why))
+    producer.lost = True
+    step(new_writer())
+    assert said == ["a record was not delivered"]
 
 
 def test_a_stock_trade_goes_to_the_partition_of_its_symbol(producer: FakeProducer) -> None:

@@ -65,7 +65,7 @@ class Part:
 
     def read(self, *records: Record, at: int | None = None) -> None:
         """A run of records."""
-        self.emitter.begin(Ticket(0, 0, lambda: None))
+        self.emitter.begin(Ticket(lambda: None))
         for record in records:
             self.log.append(encode(msgspec.structs.replace(record, src=(3, len(self.log), 0))))
             self.processor.process(len(self.log) - 1, self.log[-1], self.now if at is None else at)

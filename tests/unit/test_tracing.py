@@ -36,7 +36,7 @@ def run(records: list[Any], tracing: Tracing) -> list[tuple[bytes, Any]]:
     """What a stage that copies its input emits for ``records``."""
     producer = Producer()
     emitter = Emitter(producer, 0, ["out"])  # type: ignore[arg-type]
-    emitter.begin(Ticket(0, len(records), lambda: None))
+    emitter.begin(Ticket(lambda: None))
 
     def process(offset: int, value: bytes, now: int) -> bool:
         emitter.emit("out", None, value, [("kind", b"copy")])
@@ -48,6 +48,7 @@ def run(records: list[Any], tracing: Tracing) -> list[tuple[bytes, Any]]:
     chosen = traced(tracing, partition, records)
     for record in records:
         chosen(record.offset(), record.value(), 0)
+    emitter.end()
     assert (chosen is process) == (not any(parent_of(record.headers()) for record in records))
     return producer.sent
 
