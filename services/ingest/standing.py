@@ -102,7 +102,9 @@ def _consumer(bootstrap: str) -> Consumer:
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "log_level": 3,
-                "queued.max.messages.kbytes": 16_384,
+                # It reads at leisure, and often only the first records: what waits in memory is memory for good.
+                "queued.max.messages.kbytes": 1_024,
+                "fetch.message.max.bytes": 262_144,
             },
         )
     )
