@@ -43,7 +43,7 @@ def copy(bench: Bench, topics: Sequence[str]) -> float:
         else:
             done += len(batch)
         for message in batch:
-            produce(producer, target, message.value(), message.key(), message.partition(), message.headers())
+            produce(producer, target, message.value(), message.key(), message.partition(), message.headers(), None)
         producer.poll(0)
     if producer.flush(60):
         raise BenchError("the copy floor could not deliver all records within 60 s")
@@ -64,7 +64,7 @@ def write(bench: Bench, messages: Sequence[Any]) -> float:
     producer = exact_producer(bench.servers.bootstrap, name="bench")
     started = time.perf_counter()
     for n, (value, key, partition, headers) in enumerate(records):
-        produce(producer, target, value, key, partition, headers)
+        produce(producer, target, value, key, partition, headers, None)
         if n & 0x3FF == 0:
             producer.poll(0)
     if producer.flush(60):

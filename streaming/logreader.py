@@ -24,13 +24,13 @@ SETTINGS: Final[dict[str, str | int | bool]] = {
     "log_level": 3,
     "queued.max.messages.kbytes": 32_768,
     "queued.min.messages": 20_000,
+    # The broker answers at once when it has as much as this. Answered at each record, with a request for each few,
+    # it and its readers would be busy with nothing else.
+    "fetch.min.bytes": 65_536,
     "fetch.queue.backoff.ms": 5,  # a full queue is asked for more as soon as there is room, not a second later
 }
 
 
-ENOUGH_BYTES: Final = 65_536
-"""The broker answers at once when it has as much as this. Answered at each record, a request for every few records,
-it and its readers would be busy with nothing else."""
 GATHER_S: Final = 0.002
 """How long a read goes on after its first record: each costs as much as some twenty records do."""
 
@@ -62,8 +62,8 @@ class LogReader:
     """
 
     def __init__(self, bootstrap: str, group: str, wait_ms: int) -> None:
-        gathering = {"fetch.wait.max.ms": wait_ms, "fetch.min.bytes": ENOUGH_BYTES}
-        self._consumer = Consumer(client_config(bootstrap, {"group.id": group, **SETTINGS, **gathering}))
+        own = {"group.id": group, "fetch.wait.max.ms": wait_ms}
+        self._consumer = Consumer(client_config(bootstrap, {**SETTINGS, **own}))
         self.places: frozenset[Place] = frozenset()
         self.generation = 0
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streaming.clienterrors import ClientErrors
 from streaming.fatal import die
@@ -51,6 +51,14 @@ def exact_producer(
             },
         )
     )
+
+
+def serve_deliveries(producer: Producer) -> None:
+    """Have delivery callbacks called; a producer that has lost a record ends the process, asked about it or not."""
+    try:
+        producer.poll(0)
+    except KafkaException as error:
+        die("a record was not delivered", error=str(error))
 
 
 def check_delivery(error: KafkaError | None, message: Message) -> None:

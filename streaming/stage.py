@@ -12,7 +12,7 @@ from typing import Any
 
 import faust
 import structlog
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import Producer
 
 from marketdata.records import DeadLetter, encode
 from streaming import metrics
@@ -24,7 +24,7 @@ from streaming.kafkaclient import faust_credentials
 from streaming.logreader import LogReader, Run
 from streaming.ops import Pulse
 from streaming.processor import BEGINNING, Partition, Stage, UnreadableError, Way
-from streaming.producer import exact_producer, produce
+from streaming.producer import exact_producer, produce, serve_deliveries
 from streaming.runs import transport_for
 from streaming.settings import ServiceSettings
 from streaming.snapshots import SnapshotWriter
@@ -125,7 +125,6 @@ class StageWorker:
         measured.records.inc(sum(len(run.records) for run in runs))
         measured.runs.inc(len(runs))
         measured.busy.inc(time.perf_counter() - started)
-        metrics.UNFINISHED.set(self.app.consumer.unfinished_records)
 
     def _process(self, run: Run) -> None:
         partition = self.partitions[run.topic, run.partition]
@@ -208,10 +207,8 @@ class StageWorker:
     async def _serve_deliveries(self) -> None:
         """Have deliveries reported while no run comes; a timer of Faust's warns whenever that takes a moment."""
         while True:
-            try:
-                self.producer.poll(0)
-            except KafkaException as error:  # the producer's end; Faust would go on without this task
-                die("a record was not delivered", error=str(error), service=self._service)
+            serve_deliveries(self.producer)
+            metrics.UNFINISHED.set(self.app.consumer.unfinished_records)
             self.pulse.beat()
             self._send_paced()
             await asyncio.sleep(DELIVERIES_EVERY_S)

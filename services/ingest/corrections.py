@@ -34,9 +34,9 @@ REFUSED_S: Final = 3_600.0
 RETRY_S: Final = 10.0
 DELIVERED_S: Final = 10.0
 """How long a gap's word waits for a moment in which nothing is under way to Kafka, if none comes."""
-REST_SHARE: Final = 4
-LONGEST_REST_S: Final = 0.05
-"""Between two symbols it rests four times as long as one took, but no longer than this."""
+PAUSE_TIMES: Final = 4
+LONGEST_PAUSE_S: Final = 0.05
+"""Between two symbols it waits four times as long as one took, but no longer than this."""
 KNOWN_S: Final = 300.0
 """What the log was found to hold is looked up again after this: well within what the writer remembers."""
 RETRY_WITHIN_US: Final = DAY_US
@@ -178,7 +178,7 @@ class Corrections:
                     began = time.monotonic()
                     found += await self._symbols(market, [symbol], (start, end), None)
                     # Live trades come first: all symbols one after the other would hold them up for seconds.
-                    await asyncio.sleep(min(REST_SHARE * (time.monotonic() - began), LONGEST_REST_S))
+                    await asyncio.sleep(min(PAUSE_TIMES * (time.monotonic() - began), LONGEST_PAUSE_S))
                 log.info("read again", market=market, start=start, end=end, found=found)
 
     async def _whole_days(self) -> None:

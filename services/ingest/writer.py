@@ -16,7 +16,7 @@ from services.ingest.hostclock import wall_us
 from services.ingest.seen import STOCKS_DAY_SHIFT_US, Seen
 from streaming.fatal import die
 from streaming.metrics import DEAD_LETTERS
-from streaming.producer import Headers, exact_producer, produce
+from streaming.producer import Headers, exact_producer, produce, serve_deliveries
 from streaming.tracing import TRACEPARENT, Tracing
 
 log = structlog.stdlib.get_logger()
@@ -197,10 +197,7 @@ class Writer:
 
     def poll(self) -> None:
         """Let delivery failures be seen, and the metrics follow."""
-        try:
-            self._producer.poll(0)
-        except KafkaException as error:
-            die("a record was not delivered", error=str(error))
+        serve_deliveries(self._producer)
         metrics.PRODUCER_RECORDS.set(len(self._producer))
         for name, market in self._markets.items():
             written, duplicates, clocks = self._published[name]

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from marketdata.intervals import intervals_of
 from marketdata.topics import DEFAULT_INTERVALS, MARKETS
-from streaming.settings import CommaList, ServiceSettings
+from streaming.settings import CommaList, FetchWait, ServiceSettings
 
 
 class SinkSettings(ServiceSettings):
@@ -18,7 +18,7 @@ class SinkSettings(ServiceSettings):
     database_schema: str = Field("public", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
     consumer_group: str = Field("sink", min_length=1, description="after NAMESPACE: the group lag displays show")
     metrics_port: int = Field(9104, ge=0, le=65535)
-    fetch_wait_ms: int = Field(50, ge=0, le=1_000, description="how long the broker gathers records for one answer")
+    fetch_wait_ms: FetchWait = 50
     batch_rows: int = Field(20_000, ge=1, le=1_000_000, description="rows in one transaction at most")
     batch_ms: float = Field(100, ge=1, le=60_000, description="least time between the starts of two transactions")
     intervals: CommaList = DEFAULT_INTERVALS

@@ -72,7 +72,8 @@ def test_a_lost_record_ends_the_process(
     producer: FakeProducer, monkeypatch: pytest.MonkeyPatch, step: Callable[[Writer], None]
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr(module, "die", lambda why, **_: said.append(why))
+    for path in (module.__name__, "streaming.producer"):
+        monkeypatch.setattr(f"{path}.die", lambda why, **_: said.append(why))
     producer.lost = True
     step(new_writer())
     assert said == ["a record was not delivered"]
