@@ -14,6 +14,7 @@ import structlog
 from marketdata.partition import partition_of
 from marketdata.records import Gap, Trade
 from marketdata.units import DAY_US, SECOND_US
+from services.ingest import metrics
 from services.ingest.backfill import REACH_BACK_US, Backfiller
 from services.ingest.hostclock import wall_us
 from services.ingest.jobs import ORDER, Job, Jobs
@@ -81,6 +82,7 @@ class Corrections:
         self._window_us = window_us
         self._delay_us = delay_us
         self._jobs = Jobs()
+        self._at_work = False
         self._born: dict[str, int] = {}
         self._days: dict[str, int] = {}
 
@@ -116,7 +118,8 @@ class Corrections:
             if time.monotonic() >= due:
                 due = time.monotonic() + self._every_s
                 await self._try(self._trailing)
-                await self._try(self._whole_days)
+                if not self._jobs:  # what a gap has left is more urgent than a day that is over
+                    await self._try(self._whole_days)
 
     async def _try(self, step: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -130,12 +133,18 @@ class Corrections:
             await asyncio.sleep(RETRY_S)
 
     @property
+    def waiting(self) -> int:
+        """How many stretches beside gaps are still to be read again, the one at work included."""
+        return len(self._jobs) + self._at_work
+
+    @property
     def _on(self) -> bool:
         return self._every_s > 0 and self._backfiller.enabled
 
     def _ask(self, market: str, span: Span, gap: Span | None = None) -> None:
         if self._on:
             self._jobs.ask(market, span, gap)
+            metrics.REREADS.set(self.waiting)
 
     def _event_now(self, market: str) -> int:
         return wall_us() - self._delay_us(market)
@@ -147,6 +156,7 @@ class Corrections:
         job = self._jobs.take(self._ready)
         if job is None:
             return
+        began, self._at_work = time.monotonic(), True
         try:
             if not await self._first(job.market) or not self._backfiller.symbols(job.market):
                 raise StandingError(f"it is not known yet where trades.{job.market} begins, or with which symbols")
@@ -154,12 +164,17 @@ class Corrections:
         except (RestError, StandingError):
             self._jobs.failed(job)
             raise
+        finally:
+            self._at_work = False
+            metrics.REREADS.set(self.waiting)
         if job.gaps:
             await self._delivered()
         for start, end in sorted(job.gaps):
             self._writer.gap(Gap(cluster=job.market, start=start, end=end, status="filled",
                                  epoch=self._writer.epoch, trades=found))  # fmt: skip
             found = 0  # they are counted with the first of several gaps
+        log.info("read again beside a gap", market=job.market, start=job.span[0], end=job.span[1], found=job.found,
+                 seconds=round(time.monotonic() - began, 1), waiting=self.waiting)  # fmt: skip
 
     async def _delivered(self) -> None:
         """Wait until Kafka has what a job found: a kill between would leave a gap that is said to be filled."""

@@ -149,6 +149,7 @@ class LogFollower:
                     "auto.offset.reset": "error",
                     "fetch.wait.max.ms": 50,
                     "log_level": 2,
+                    "fetch.queue.backoff.ms": 5,  # a full queue is filled again at once, not a second later
                     "queued.max.messages.kbytes": 16_384,  # a standby's memory is its identities, not a look ahead
                 },
             )

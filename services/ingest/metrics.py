@@ -56,6 +56,11 @@ MARKET_OPEN: Final = gauge("ingest_market_open", "1 or 0", "1 while trades are t
 GAPS: Final = counter(
     "ingest_gaps_total", "gaps", "Gaps of the feed, each counted at every status it reaches", MARKET, STATUS
 )
+REREADS: Final = gauge(
+    "ingest_rereads_waiting",
+    "stretches",
+    "Stretches before and in past gaps that are still to be read again for late prints or what REST did not give",
+)
 REST_CALLS: Final = counter("ingest_rest_calls_total", "calls", "REST calls made")
 REST_ERRORS: Final = counter("ingest_rest_errors_total", "calls", "REST calls that failed", FAILURE)
 

@@ -105,6 +105,7 @@ def _consumer(bootstrap: str) -> Consumer:
                 # It reads at leisure, and often only the first records: what waits in memory is memory for good.
                 "queued.max.messages.kbytes": 1_024,
                 "fetch.message.max.bytes": 262_144,
+                "fetch.queue.backoff.ms": 5,  # a full queue is filled again at once, not a second later
             },
         )
     )

@@ -23,6 +23,7 @@ from services.sink.outlook import Outlook
 from services.sink.patience import StoppedError, patiently
 from services.sink.positions import Place, Position, PositionMissError
 from services.sink.settings import SinkSettings
+from services.sink.unclaimed import UnclaimedWatch
 from streaming.deadletters import MostlyUnreadableError
 from streaming.fatal import die
 from streaming.metrics import REBALANCES
@@ -63,12 +64,16 @@ class Sink:
             settings.kafka_bootstrap_servers, settings.group_id, settings.fetch_wait_ms
         )
         self._outlook = Outlook(self._consumer, self.progress)
+        self._unclaimed = UnclaimedWatch(
+            settings.kafka_bootstrap_servers, settings.group_id, self._intake.topics, stop
+        )
 
     def run(self) -> None:
         """Read and write until ``stop`` is set, then finish the batch in hand."""
         try:
             self._prepare()
-            self._consumer.subscribe(self._intake.topics, on_assign=self._on_assign, on_revoke=self._on_revoke)
+            self._subscribe()
+            self._unclaimed.start()
             while not self._stop.is_set():
                 self._step()
             self._finish()
@@ -106,6 +111,12 @@ class Sink:
             self._place()
         self._launch()
         self._outlook.look(self._intake.batch.rows)
+        if self._unclaimed.found():
+            self._consumer.unsubscribe()
+            self._subscribe()
+
+    def _subscribe(self) -> None:
+        self._consumer.subscribe(self._intake.topics, on_assign=self._on_assign, on_revoke=self._on_revoke)
 
     # --- reading -------------------------------------------------------------------------------------------------
 

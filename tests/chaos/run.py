@@ -178,13 +178,13 @@ def drain(stack: Stack) -> None:
     stack.admin("faults", method="DELETE")
     time.sleep(HEAL_S)
     eventually(lambda: not unfilled_gaps(stack), "every gap is filled", 240)
+    eventually(lambda: not stack.rereads(), "what was printed late in a gap is read", 240)
+    say("gaps are filled, and read again for late prints")
     stack.admin("stop")
     ingested = time.time_ns() // 1_000
     topics = Topics(NAMESPACE)
 
-    longest = (
-        61_000_000 if "1m" in stack.intervals else 30_000_000
-    )  # the poller for corrections has come round as well
+    longest = 61_000_000 if "1m" in stack.intervals else 17_000_000
 
     def closed() -> bool:
         return _clock_at_end(stack, topics) > ingested + longest and not unfilled_gaps(stack)

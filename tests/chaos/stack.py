@@ -233,6 +233,10 @@ class Stack:
             places = [TopicPartition(topic, p) for topic in inputs for p in range(PARTITIONS)]
             return sum(max(0, place.offset) for place in consumer.committed(places, timeout=10))
 
+    def rereads(self) -> float:
+        """How many stretches ingest has still to read again."""
+        return sum(_metric(w.port, "ingest_rereads_waiting") for w in self.workers if w.service == "ingest")
+
     def stored(self, schema: str) -> int:
         with contextlib.suppress(psycopg.Error), psycopg.connect(self.postgres.dsn, connect_timeout=5) as connection:
             row = connection.execute(f"SELECT sum(next_offset) FROM {schema}.sink_positions").fetchone()

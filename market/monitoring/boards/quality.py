@@ -32,7 +32,8 @@ FEED: Final = (
                                         "{{market}} lost: {{reason}}"))),
     Panel("Gaps", "short", prom((
         "sum by (market, status) (increase(ingest_gaps_total[30m]))", "{{market}} {{status}}"),
-        ("sum by (market) (increase(ingest_trades_backfilled_total[30m]))", "{{market}} trades filled in")),
+        ("sum by (market) (increase(ingest_trades_backfilled_total[30m]))", "{{market}} trades filled in"),
+        ("sum(ingest_rereads_waiting)", "stretches to be read again")),
         about="In 30 minutes"),
     Panel("REST", "short", prom(("sum(rate(ingest_rest_calls_total[5m]))", "calls a second"),
                                 ("sum by (reason) (rate(ingest_rest_errors_total[5m]))", "failed: {{reason}}"))),
