@@ -32,6 +32,8 @@ LATE_PRINTS_US: Final = 300 * SECOND_US
 """What was reported in a gap may have happened so long before it."""
 READ_S: Final = 120.0
 REFUSED_S: Final = 3_600.0
+FIRST_S: Final = 60.0
+"""The first reading after a start comes no later: a predecessor may have ended just before its own."""
 RETRY_S: Final = 10.0
 DELIVERED_S: Final = 10.0
 """How long a gap's word waits for a moment in which nothing is under way to Kafka, if none comes."""
@@ -111,7 +113,7 @@ class Corrections:
         if not self._on:
             return
         self._days = {market: _closed_day(market, self._event_now(market) - RECENT_US) for market in ORDER}
-        due = time.monotonic() + self._every_s
+        due = time.monotonic() + min(self._every_s, FIRST_S)
         while True:
             await asyncio.sleep(min(max(due - time.monotonic(), 0), 1.0))
             await self._try(self._one_job)

@@ -17,7 +17,8 @@ from services.ingest.rest import Page, RestClient
 
 ROWS_IN_ALL: Final = 100_000
 MOST_ROWS, LEAST_ROWS = 5_000, 500
-CONVERT_AT_ONCE: Final = 500
+ROWS_AT_LEISURE: Final = 2_000
+"""What is not urgent is read in smaller pages: memory that a large one has taken stays with the process."""
 Span = tuple[int, int]
 Aside = Callable[[str, bytes], None]
 """Called with the reason and the bytes of a row that is no trade."""
@@ -32,29 +33,24 @@ class _Reader:
         self._pages = pages
         self._epoch = epoch
         self._aside = aside
-        self._trades: list[Trade] = []
+        self._page = Page()
         self._at = 0
+        self._now = 0
 
     async def next(self) -> Trade | None:
-        while self._at >= len(self._trades):
-            page = await anext(self._pages, None)
-            if page is None:
-                return None
-            self._at, self._trades = 0, await self._read(page)
-        self._at += 1
-        return self._trades[self._at - 1]
-
-    async def _read(self, page: Page) -> list[Trade]:
-        for reason, raw in page.bad:
-            self._aside(reason, raw)
-        trades, now = [], wall_us()
-        for number, row in enumerate(page.rows):
-            if number % CONVERT_AT_ONCE == CONVERT_AT_ONCE - 1:
-                await asyncio.sleep(0)
-            trade = self._trade(row, now)
+        """Rows become trades one by one, so that a page is in memory once."""
+        while True:
+            while self._at >= len(self._page.rows):
+                page = await anext(self._pages, None)
+                if page is None:
+                    return None
+                self._page, self._at, self._now = page, 0, wall_us()
+                for reason, raw in page.bad:
+                    self._aside(reason, raw)
+            self._at += 1
+            trade = self._trade(self._page.rows[self._at - 1], self._now)
             if trade is not None:
-                trades.append(trade)
-        return trades
+                return trade
 
     def _trade(self, row: RestTrade, now: int) -> Trade | None:
         try:
@@ -79,7 +75,8 @@ async def merged(
     Raises:
         RestError: see RestClient.pages.
     """
-    rows = min(max(ROWS_IN_ALL // max(len(spans), 1), LEAST_ROWS), MOST_ROWS)
+    most = MOST_ROWS if urgent else ROWS_AT_LEISURE
+    rows = min(max(ROWS_IN_ALL // max(len(spans), 1), LEAST_ROWS), most)
     readers = []
     for symbol, (start, end) in spans.items():
         span_ns = (start * 1_000, end * 1_000 + 999_999)

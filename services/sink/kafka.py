@@ -37,8 +37,8 @@ def make_consumer(bootstrap: str, group: str, wait_ms: int) -> Consumer:
                 "session.timeout.ms": 10_000,
                 "heartbeat.interval.ms": 1_000,
                 "max.poll.interval.ms": 300_000,
-                "queued.min.messages": 50_000,
-                "queued.max.messages.kbytes": 65_536,
+                "queued.min.messages": 20_000,
+                "queued.max.messages.kbytes": 16_384,
                 "fetch.queue.backoff.ms": 20,
                 # Each fetch names all of some two hundred partitions; the broker would answer at any one's record.
                 "fetch.min.bytes": 262_144,

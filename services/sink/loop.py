@@ -30,7 +30,7 @@ from streaming.metrics import REBALANCES
 from streaming.ops import Pulse
 from streaming.tracing import parent_of, tracing_of
 
-FETCH = 10_000
+FETCH = 2_500
 WAIT_S = 0.1
 FLYING_S = 0.005
 QUIET_S = 1.0  # positions without rows move this often
