@@ -185,7 +185,7 @@ async def test_after_a_stall_clocks_speak_for_what_waited_in_the_sockets(
         with ingest(kafka, namespace, feed, tmp_path / "log") as worker:
             await asyncio.to_thread(worker.wait_for, "connected", 2)
             await asyncio.sleep(1)
-            for _ in range(4):
+            for _ in range(6):
                 worker.pause()
                 await asyncio.sleep(0.9)
                 worker.resume()
