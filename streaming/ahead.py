@@ -10,6 +10,7 @@ import structlog
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from streaming.groups import read_group
 from streaming.kafkaclient import client_config
 from streaming.processor import BEGINNING, Partition
 from streaming.settings import ServiceSettings
@@ -61,10 +62,10 @@ class Ahead:
                 begin_partitions(self._settings, [partition])
                 if partition.position != BEGINNING:  # a predecessor that still lives may store a snapshot yet
                     self._restored[place] = partition
-        except (KafkaException, RuntimeError, LookupError) as error:  # it comes again when they are ours, and counts
+        except (KafkaException, RuntimeError, LookupError, ValueError) as error:
+            # It comes again when they are ours, and counts then.
             log.info("nothing more is restored ahead of the assignment", error=repr(error))
 
     def _members(self) -> int:
         admin = AdminClient(client_config(self._settings.kafka_bootstrap_servers, {"log_level": 0}))
-        groups = admin.describe_consumer_groups([self._group], request_timeout=ANSWER_S)
-        return len(groups[self._group].result(ANSWER_S).members)
+        return read_group(admin, self._group, ANSWER_S).members

@@ -16,6 +16,7 @@ import uvloop
 
 from streaming.admin import PartitionMismatchError, await_topics
 from streaming.fatal import die
+from streaming.heap import give_back_freed_memory
 from streaming.logs import configure_logs
 from streaming.ops import Health, OpsServer
 from streaming.processor import Stage
@@ -59,6 +60,7 @@ def _leave(worker: StageWorker) -> NoReturn:
 def run_stages(settings: ServiceSettings, service: str, stages: tuple[Stage, ...]) -> None:
     """Run ``stages`` until SIGTERM or SIGINT; returns when what was in hand is delivered."""
     configure_logs(service, settings.log_level, settings.log_format)
+    give_back_freed_memory()
     # Until Faust has its own: to the first process of a container the system's default means nothing.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     health = Health()

@@ -22,6 +22,7 @@ from services.ingest.takeover import run_feed
 from services.ingest.writer import Writer
 from streaming.admin import PartitionMismatchError, ensure_topics
 from streaming.fatal import die
+from streaming.heap import give_back_freed_memory
 from streaming.kafkaclient import client_config
 from streaming.logs import configure_logs
 from streaming.ops import Health, OpsServer
@@ -36,6 +37,7 @@ def main() -> None:
     """Run until the source ends, or SIGTERM or SIGINT; the status is 1 where the source cannot be read."""
     settings = IngestSettings()
     configure_logs("ingest", settings.log_level, settings.log_format)
+    give_back_freed_memory()
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stopping.set())

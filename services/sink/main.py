@@ -18,6 +18,7 @@ from services.sink.patience import StoppedError, aside, patiently
 from services.sink.settings import SinkSettings
 from streaming.admin import PartitionMismatchError, ensure_topics
 from streaming.fatal import die
+from streaming.heap import give_back_freed_memory
 from streaming.kafkaclient import client_config
 from streaming.logs import configure_logs
 from streaming.ops import Health, OpsServer
@@ -34,6 +35,7 @@ def main() -> int:
         sys.stderr.write(f"sink: the settings are wrong\n{error}\n")
         return 2
     configure_logs("sink", settings.log_level, settings.log_format)
+    give_back_freed_memory()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

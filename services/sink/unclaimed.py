@@ -7,11 +7,11 @@ from collections.abc import Collection
 from typing import Final
 
 import structlog
-from confluent_kafka import ConsumerGroupState, KafkaException
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from services.sink.patience import StoppedError, answer
 from services.sink.positions import Place
+from streaming.groups import read_group
 from streaming.kafkaclient import client_config
 
 EVERY_S: Final = 15.0
@@ -56,10 +56,8 @@ class UnclaimedWatch:
         while not self._stop.wait(self._every_s):
             try:
                 now = self._look(admin)
-            except KafkaException:  # it is away, which others say
+            except (KafkaException, ValueError):  # it is away, which others say; or a member is not ours
                 now = set()
-            except StoppedError:
-                return
             if lasting := now & before:
                 log.warning("partitions that no sink reads", count=len(lasting), first=min(lasting),
                             action="joining the group anew")  # fmt: skip
@@ -68,11 +66,9 @@ class UnclaimedWatch:
             before = now
 
     def _look(self, admin: AdminClient) -> set[Place]:
-        group = admin.describe_consumer_groups([self._group], request_timeout=REQUEST_S)[self._group]
-        described = answer(group, self._stop)
-        if described.state is not ConsumerGroupState.STABLE:
+        group = read_group(admin, self._group, REQUEST_S)
+        if not group.stable:
             return set()
-        held = {(p.topic, p.partition) for m in described.members for p in m.assignment.topic_partitions}
         known = admin.list_topics(timeout=REQUEST_S).topics
         exist = {(name, p) for name in self._topics & known.keys() for p in known[name].partitions}
-        return exist - held
+        return exist - group.held
