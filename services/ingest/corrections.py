@@ -160,23 +160,26 @@ class Corrections:
             return
         began, self._at_work = time.monotonic(), True
         try:
-            if not await self._first(job.market) or not self._backfiller.symbols(job.market):
-                raise StandingError(f"it is not known yet where trades.{job.market} begins, or with which symbols")
-            found = await self._read(job)
+            await self._done(job)
         except (RestError, StandingError):
             self._jobs.failed(job)
             raise
         finally:
             self._at_work = False
             metrics.REREADS.set(self.waiting)
+        log.info("read again beside a gap", market=job.market, start=job.span[0], end=job.span[1], found=job.found,
+                 seconds=round(time.monotonic() - began, 1), waiting=self.waiting)  # fmt: skip
+
+    async def _done(self, job: Job) -> None:
+        if not await self._first(job.market) or not self._backfiller.symbols(job.market):
+            raise StandingError(f"it is not known yet where trades.{job.market} begins, or with which symbols")
+        found = await self._read(job)
         if job.gaps:
             await self._delivered()
         for start, end in sorted(job.gaps):
             self._writer.gap(Gap(cluster=job.market, start=start, end=end, status="filled",
                                  epoch=self._writer.epoch, trades=found))  # fmt: skip
             found = 0  # they are counted with the first of several gaps
-        log.info("read again beside a gap", market=job.market, start=job.span[0], end=job.span[1], found=job.found,
-                 seconds=round(time.monotonic() - began, 1), waiting=self.waiting)  # fmt: skip
 
     async def _delivered(self) -> None:
         """Wait until Kafka has what a job found: a kill between would leave a gap that is said to be filled."""

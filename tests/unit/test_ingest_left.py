@@ -10,7 +10,7 @@ import pytest
 from marketdata.records import Gap
 from marketdata.topics import Topics
 from marketdata.units import DAY_US, SECOND_US
-from services.ingest import corrections
+from services.ingest import corrections, metrics
 from services.ingest.backfill import REACH_BACK_US
 from services.ingest.corrections import LATE_PRINTS_US, Corrections, Log
 from services.ingest.follow import LogEnd, LogFollower
@@ -172,7 +172,9 @@ async def test_a_job_that_failed_goes_on_with_the_symbols_that_are_left(began: i
     with pytest.raises(RestError):
         await made._one_job()
     assert not side.gaps
+    assert metrics.REREADS._value.get() == made.waiting == 1
     await made._one_job()
+    assert metrics.REREADS._value.get() == made.waiting == 0
     assert sorted(symbol for symbol, _ in side.read_) == ["CAN", "MARA", "RIOT"]
     assert [(g.start, g.status, g.trades) for g in side.gaps] == [(start, "filled", 6)]
 
@@ -186,6 +188,7 @@ async def test_a_gap_is_not_said_to_be_filled_before_kafka_has_it(began: int) ->
     await asyncio.sleep(0.2)
     assert side.read_
     assert not side.gaps
+    assert made.waiting == 1
     side.under_way = 0
     await job
     assert len(side.gaps) == 1
