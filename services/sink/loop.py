@@ -30,7 +30,7 @@ from streaming.metrics import REBALANCES
 from streaming.ops import Pulse
 from streaming.tracing import parent_of, tracing_of
 
-FETCH = 2_500
+FETCH = 1_000
 WAIT_S = 0.1
 FLYING_S = 0.005
 QUIET_S = 1.0  # positions without rows move this often
@@ -150,10 +150,11 @@ class Sink:
     # --- writing -------------------------------------------------------------------------------------------------
 
     def _launch(self) -> None:
-        now = time.monotonic()
-        if self._writing is not None or self._placing is not None or now < self._due:
+        now, batch = time.monotonic(), self._intake.batch
+        if self._writing is not None or self._placing is not None:
             return
-        batch = self._intake.batch
+        if now < self._due and not batch.is_full(self._settings.batch_rows):
+            return
         every = bool(self._assigned) and now >= self._check_due
         if batch.rows or batch.dead or every or (self._intake.moved and now >= self._quiet_due):
             self._due = now + self._settings.batch_ms / 1000

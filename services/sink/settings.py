@@ -19,8 +19,10 @@ class SinkSettings(ServiceSettings):
     consumer_group: str = Field("sink", min_length=1, description="after NAMESPACE: the group lag displays show")
     metrics_port: int = Field(9104, ge=0, le=65535)
     fetch_wait_ms: FetchWait = 50
-    batch_rows: int = Field(10_000, ge=1, le=1_000_000, description="rows in one transaction at most")
-    batch_ms: float = Field(100, ge=1, le=60_000, description="least time between the starts of two transactions")
+    batch_rows: int = Field(5_000, ge=1, le=1_000_000, description="rows in one transaction at most")
+    batch_ms: float = Field(
+        100, ge=1, le=60_000, description="least time between the starts of two transactions, unless one is full"
+    )
     intervals: CommaList = DEFAULT_INTERVALS
     quotes: bool = Field(False, description="whether quotes are stored, which ingest subscribes")
     retention: Literal["on", "off"] = Field("on", description="drop old days; never done in a namespace")
