@@ -117,7 +117,7 @@ def recovery(
 ) -> None:
     """Seconds from a kill -9 of the aggregator to its next candles (JSON), the session time-out included.
 
-    15 minutes of ratios are written first, so that the whole revision horizon must be read again.
+    15 minutes of ratios are written first, 500,000 at most, so that a whole revision horizon must be read again.
     """
     found = _rates(rates)
     _print_measured(lambda where: [measure_recovery(where, symbols, rate) for rate in found])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from confluent_kafka.admin import AdminClient
 
-Place = tuple[str, int]
+from streaming.logreader import Place
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,14 @@ def client_config(bootstrap: str, own: Mapping[str, Any] | None = None) -> dict[
     return {"bootstrap.servers": bootstrap} | security_config(KafkaSecurity()) | dict(own or {})
 
 
+def bounded_queue(kbytes: int, refill_ms: int = 5) -> dict[str, int]:
+    """A consumer's settings for a queue of at most ``kbytes``, asked for more ``refill_ms`` after it was found full.
+
+    The two belong together: by itself librdkafka waits a second whenever the queue is full.
+    """
+    return {"queued.max.messages.kbytes": kbytes, "fetch.queue.backoff.ms": refill_ms}
+
+
 def security_config(security: KafkaSecurity) -> dict[str, str]:
     """The same for librdkafka; nothing for PLAINTEXT, its default."""
     if security.kafka_security_protocol == "PLAINTEXT":

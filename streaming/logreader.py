@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from streaming.kafkaclient import client_config
+from streaming.kafkaclient import bounded_queue, client_config
 
 log = structlog.stdlib.get_logger()
 Place = tuple[str, int]
@@ -22,12 +22,11 @@ SETTINGS: Final[dict[str, str | int | bool]] = {
     "enable.auto.commit": False,
     "auto.offset.reset": "error",  # the position is ours: where it is gone, nothing else will do
     "log_level": 3,
-    "queued.max.messages.kbytes": 32_768,
+    **bounded_queue(32_768),
     "queued.min.messages": 20_000,
     # The broker answers at once when it has as much as this. Answered at each record, with a request for each few,
     # it and its readers would be busy with nothing else.
     "fetch.min.bytes": 65_536,
-    "fetch.queue.backoff.ms": 5,  # a full queue is asked for more as soon as there is room, not a second later
 }
 
 

@@ -20,7 +20,7 @@ from services.ingest.left import Left, open_starts
 from services.ingest.seen import STOCKS_DAY_SHIFT_US, Seen
 from services.ingest.writer import AS_QUOTE_COPY, AS_REFERENCE
 from streaming.fatal import die
-from streaming.kafkaclient import client_config
+from streaming.kafkaclient import bounded_queue, client_config
 
 log = structlog.stdlib.get_logger()
 Place = tuple[str, int]
@@ -149,8 +149,7 @@ class LogFollower:
                     "auto.offset.reset": "error",
                     "fetch.wait.max.ms": 50,
                     "log_level": 2,
-                    "fetch.queue.backoff.ms": 5,  # a full queue is filled again at once, not a second later
-                    "queued.max.messages.kbytes": 16_384,  # a standby's memory is its identities, not a look ahead
+                    **bounded_queue(16_384),  # a standby's memory is its identities, not a look ahead
                 },
             )
         )

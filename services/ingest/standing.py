@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from marketdata.records import UNREADABLE, Clock, Trade
 from services.ingest.seen import CORRECTION_RECORDS
 from services.ingest.writer import AS_QUOTE_COPY, AS_REFERENCE
-from streaming.kafkaclient import client_config
+from streaming.kafkaclient import bounded_queue, client_config
 
 COPIES: Final = (AS_REFERENCE, AS_QUOTE_COPY)
 MARGIN_MS: Final = 60_000
@@ -103,9 +103,8 @@ def _consumer(bootstrap: str) -> Consumer:
                 "auto.offset.reset": "earliest",
                 "log_level": 3,
                 # It reads at leisure, and often only the first records: what waits in memory is memory for good.
-                "queued.max.messages.kbytes": 1_024,
+                **bounded_queue(1_024),
                 "fetch.message.max.bytes": 262_144,
-                "fetch.queue.backoff.ms": 5,  # a full queue is filled again at once, not a second later
             },
         )
     )

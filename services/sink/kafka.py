@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 from services.sink.patience import answer
 from services.sink.positions import LogId
 from streaming.clienterrors import ClientErrors
-from streaming.kafkaclient import client_config
+from streaming.kafkaclient import bounded_queue, client_config
 
 TIMEOUT_S = 15.0
 CLOSE_S = 2.0
@@ -38,8 +38,7 @@ def make_consumer(bootstrap: str, group: str, wait_ms: int) -> Consumer:
                 "heartbeat.interval.ms": 1_000,
                 "max.poll.interval.ms": 300_000,
                 "queued.min.messages": 20_000,
-                "queued.max.messages.kbytes": 16_384,
-                "fetch.queue.backoff.ms": 20,
+                **bounded_queue(16_384, refill_ms=20),
                 # Each fetch names all of some two hundred partitions; the broker would answer at any one's record.
                 "fetch.min.bytes": 262_144,
                 "fetch.wait.max.ms": wait_ms,

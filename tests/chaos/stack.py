@@ -234,8 +234,9 @@ class Stack:
             return sum(max(0, place.offset) for place in consumer.committed(places, timeout=10))
 
     def rereads(self) -> float:
-        """How many stretches ingest has still to read again."""
-        return sum(_metric(w.port, "ingest_rereads_waiting") for w in self.workers if w.service == "ingest")
+        """How many stretches ingest has still to read again; without end where none of it holds the lease."""
+        holders = [w for w in self.workers if w.service == "ingest" and w.holds_lease]
+        return sum(_metric(w.port, "ingest_rereads_waiting") for w in holders) if holders else float("inf")
 
     def stored(self, schema: str) -> int:
         with contextlib.suppress(psycopg.Error), psycopg.connect(self.postgres.dsn, connect_timeout=5) as connection:
