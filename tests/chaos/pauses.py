@@ -95,6 +95,11 @@ class RowAges:
         self._stopping.set()
         self._thread.join(10)
 
+    @property
+    def newest(self) -> float:
+        """The age as of the last look in seconds; infinite before the first row."""
+        return self.seen[-1][1] if self.seen else float("inf")
+
     def _run(self) -> None:
         with psycopg.connect(self._dsn, autocommit=True) as connection:
             while not self._stopping.wait(LOOK_S):

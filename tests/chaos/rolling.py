@@ -74,6 +74,7 @@ def roll(seed: int, directory: Path | None = None, environment: Mapping[str, str
     with running(seed, kept, INTERVALS, environment or {}) as stack:
         rollout.workers += stack.workers
         with RowAges(stack.postgres.dsn, SCHEMA) as ages:
+            eventually(lambda: ages.newest < float("inf"), "candles are in the table", HEALTHY_S)
             _restart_all(stack, rollout)
         drain(stack)
         topics = [Topics(NAMESPACE).candles(market, i) for market in MARKETS for i in INTERVALS.split(",")]
