@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from marketdata.order import IdKey
+import msgspec
+
+from marketdata.order import IdKey, OrderKey
 from marketdata.records import PriceBlock, RatioBlock
 
 UNIT: Final = 10**9
@@ -18,10 +20,11 @@ RATIO_UNIT: Final = 1 << 80
 _RATIO_UNIT_F: Final = float(RATIO_UNIT)
 
 
-class Tick(NamedTuple):
+class Tick(msgspec.Struct, frozen=True, order=True, gc=False):
     """A trade inside a bucket. The first five fields are its order, so that sorting a list of ticks sorts trades.
 
-    ``quote`` is the bid and ask that it met, the ask not below the bid; None where there was no such quote.
+    ``quote`` is the bid and ask that it met, the ask not below the bid; None where there was no such quote. Millions
+    are kept: the garbage collector would visit each tuple of its own making again and again.
     """
 
     ts: int
@@ -37,6 +40,11 @@ class Tick(NamedTuple):
     ratio: float | None
     side: int = 0
     quote: tuple[float, float] | None = None
+
+    @property
+    def order(self) -> OrderKey:
+        """Its place in the order of trades."""
+        return (self.ts, self.sequence, self.exchange, self.id_key, self.trf)
 
 
 SELL: Final = 1

@@ -9,16 +9,19 @@ class Trades:
     """The trades of one base bucket. ``born`` counts the advances of the clock before the first of them came.
 
     ``bought``, ``sold`` and ``flow``, what the tick rule knew after them, are of the bar that was published last.
+    ``open``: a clock still to come will publish it.
     """
 
     __slots__ = (
-        "_bar", "_counted", "born", "bought", "flow", "has_ratio", "late_received_ts", "revision", "sold", "ticks",
+        "_bar", "_counted", "born", "bought", "flow", "has_ratio", "late_received_ts", "open", "revision", "sold",
+        "ticks",
     )  # fmt: skip
 
     def __init__(self, born: int) -> None:
         self.born = born
         self.ticks: list[Tick] = []
         self.revision = -1
+        self.open = False
         self.has_ratio = False
         self.late_received_ts: int | None = None
         self.flow: Flow | None = None
@@ -59,11 +62,12 @@ class Bucket:
     ``known``: it held something when it was made, so it was published if its time is over.
     """
 
-    __slots__ = ("has_ratio", "known", "late_received_ts", "parts", "revision")
+    __slots__ = ("has_ratio", "known", "late_received_ts", "open", "parts", "revision")
 
     def __init__(self) -> None:
         self.parts: dict[int, Bar] = {}
         self.revision = -1
+        self.open = False
         self.has_ratio = False
         self.known = False
         self.late_received_ts: int | None = None

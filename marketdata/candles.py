@@ -114,7 +114,8 @@ class CandleEngine:
         trades.ticks.append(tick)
         if tick.ratio is not None:
             trades.has_ratio = True
-        self._reopen(0, start, symbol, trades, received_ts)
+        if not trades.open or start + self._base <= self.clock:
+            self._reopen(0, start, symbol, trades, received_ts)
         return True
 
     def revise(self, symbol: str, tick: Tick, received_ts: int) -> bool:
@@ -124,7 +125,7 @@ class CandleEngine:
         start = floor_to(tick.ts, self._base)
         trades = self._trades.get(start, {}).get(symbol)
         for i, old in enumerate(trades.ticks if trades else ()):
-            if trades is not None and old[:5] == tick[:5]:
+            if trades is not None and old.order == tick.order:
                 trades.ticks[i] = tick
                 trades.recount()
                 trades.has_ratio |= tick.ratio is not None
@@ -145,7 +146,7 @@ class CandleEngine:
         trades.ticks.remove(tick)
         trades.recount()
         if not self.refilling:
-            self._cancels.setdefault(symbol, {})[offset] = pack_cancel(offset, tick[:5])
+            self._cancels.setdefault(symbol, {})[offset] = pack_cancel(offset, tick.order)
             self._changed.add(symbol)
         self._reopen(0, start, symbol, trades, received_ts)
         return True
@@ -325,8 +326,10 @@ class CandleEngine:
             opened = self._open[key] = {}
             heapq.heappush(self._due, key)
         opened[symbol] = bucket
+        bucket.open = True
 
     def _close(self, level: int, symbol: str, start: int, end: int, bucket: Trades | Bucket) -> Closed:
+        bucket.open = False
         late, bucket.late_received_ts = bucket.late_received_ts, None
         if isinstance(bucket, Trades):
             bar = self._base_bar(symbol, start, bucket, late)
@@ -460,7 +463,7 @@ class CandleEngine:
                     continue
                 if tick.id_key == key and tick.trf == record.trf:
                     return start, trades, tick
-                same = tick.price == record.price and tick.size == record.size and tick[:5] <= record[:5]
+                same = tick.price == record.price and tick.size == record.size and tick.order <= record.order
                 if same and by_value is None:
                     by_value = (start, trades, tick)
         return by_value
@@ -628,7 +631,7 @@ class CandleEngine:
         start = floor_to(cancel.ts, self._base)
         trades = self._trades.get(start, {}).get(symbol)
         for tick in trades.ticks if trades else ():
-            if trades is not None and tick[:5] == cancel.key:
+            if trades is not None and tick.order == cancel.key:
                 return start, trades, tick
         return None
 

@@ -19,6 +19,8 @@ class Mark(NamedTuple, Generic[T]):
 class Rewind(Generic[T]):
     """Places to begin at, noted as the log is read. ``newest`` is the latest event time read so far, in µs."""
 
+    __slots__ = ("_marks", "newest")
+
     def __init__(self, begin: T, offset: int = 0, newest: int = 0) -> None:
         self._marks: deque[Mark[T]] = deque([Mark(offset, newest, begin)])
         self.newest = newest

@@ -84,9 +84,14 @@ class LogReader:
         if first is None:
             return {}
         found: dict[Place, list[Message]] = {}
-        for place, some in groupby([first, *self._consumer.consume(most - 1, GATHER_S)], _place):
-            if place is not None:
-                found.setdefault(place, []).extend(some)
+        # Nothing of it is a call of ours for each record: what this thread does the processing waits for.
+        for topic, of_topic in groupby([first, *self._consumer.consume(most - 1, GATHER_S)], Message.topic):
+            for partition, some in groupby(of_topic, Message.partition):
+                records = list(some)
+                if any(map(Message.error, records)):
+                    records = [record for record in records if _is_record(record)]
+                if records:
+                    found.setdefault((topic or "", partition or 0), []).extend(records)
         return {place: Run(*place, self.generation, records) for place, records in found.items()}
 
     def close(self) -> None:
@@ -94,12 +99,12 @@ class LogReader:
         self._consumer.close()
 
 
-def _place(message: Message) -> Place | None:
-    """Where a record stands; None for word of an error that may pass (our watchdog ends the process if it stays)."""
-    place = message.topic() or "", message.partition() or 0
+def _is_record(message: Message) -> bool:
+    """False for word of an error that may pass (our watchdog ends the process if it stays)."""
     if (error := message.error()) is None:
-        return place
+        return True
     if error.fatal() or error.code() in FATAL:
         raise KafkaException(error)
-    log.warning("the log cannot be read now", topic=place[0], partition=place[1], error=str(error), action="read on")
-    return None
+    log.warning("the log cannot be read now", topic=message.topic() or "", partition=message.partition(),
+                error=str(error), action="read on")  # fmt: skip
+    return False

@@ -9,30 +9,44 @@ from __future__ import annotations
 from marketdata.records import Src
 
 
+class SrcRule:
+    """The rule for one partition; ``last`` is the last accepted ``src``, to be stored with the reader's position."""
+
+    __slots__ = ("last",)
+
+    def __init__(self, last: Src | None = None) -> None:
+        self.last = last
+
+    def accept(self, src: Src) -> bool:
+        """Whether ``src`` is new; an older or equal one is to be dropped."""
+        last = self.last
+        if last is not None and src <= last:
+            return False
+        self.last = src
+        return True
+
+
 class SrcFilter:
-    """Keeps the last accepted ``src`` of each (topic, partition)."""
+    """The rule for each (topic, partition)."""
 
     def __init__(self, last: dict[tuple[str, int], Src] | None = None) -> None:
-        self._last: dict[tuple[str, int], Src] = dict(last or {})
+        self._rules = {place: SrcRule(src) for place, src in (last or {}).items()}
         self.dropped = 0
 
     def accept(self, topic: str, partition: int, src: Src) -> bool:
-        """Whether ``src`` is new; an older or equal one is to be dropped."""
-        key = (topic, partition)
-        last = self._last.get(key)
-        if last is not None and src <= last:
-            self.dropped += 1
-            return False
-        self._last[key] = src
-        return True
+        """As SrcRule has it; what is to be dropped is counted."""
+        rule = self._rules.get((topic, partition))
+        if rule is None:
+            rule = self._rules[topic, partition] = SrcRule()
+        accepted = rule.accept(src)
+        self.dropped += not accepted
+        return accepted
 
     def last(self, topic: str, partition: int) -> Src | None:
-        """The last accepted ``src``, to be stored with the reader's position."""
-        return self._last.get((topic, partition))
+        """As SrcRule has it."""
+        rule = self._rules.get((topic, partition))
+        return None if rule is None else rule.last
 
     def restore(self, topic: str, partition: int, src: Src | None) -> None:
         """Take up where a stored position stands (None: from the beginning)."""
-        if src is None:
-            self._last.pop((topic, partition), None)
-        else:
-            self._last[(topic, partition)] = src
+        self._rules[topic, partition] = SrcRule(src)

@@ -85,7 +85,7 @@ class StageWorker:
             consumer_auto_offset_reset="earliest",
             stream_wait_empty=False,
             stream_buffer_maxsize=4096,  # a full buffer makes Faust sleep for a second: memory is bounded by credit
-            broker_max_poll_records=1_000,
+            broker_max_poll_records=2_000,
             broker_session_timeout=self._settings.session_timeout_s,
             broker_heartbeat_interval=self._settings.session_timeout_s / 4,
             broker_commit_interval=1.0,

@@ -48,7 +48,7 @@ def _stage(settings: AggregatorSettings, market: str) -> Stage:
             forming = Forming(engine, tree, book if settings.candles_live_features else None)
             live = LiveSender(market, screens, emitter, engine, forming, budget)
         if market == "stocks":
-            return StocksProcessor(source, partition, engine, book, publisher, live=live)
+            return StocksProcessor(partition, engine, book, publisher, live=live)
         return CryptoProcessor(partition, Intake(horizon), engine, book, publisher, live=live)
 
     candles = tuple(dict.fromkeys(topics.candles(market, level.name) for level in tree))

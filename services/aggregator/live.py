@@ -62,7 +62,8 @@ class LiveSender:
         """A trade of ``ts`` µs came, went or changed; 0 where its time is not known."""
         self._forming.changed(symbol, ts)
         self._pacer.touch(symbol)
-        self._heard = max(self._heard, received_ts)
+        if received_ts > self._heard:
+            self._heard = received_ts
 
     def send(self, now: int) -> None:
         """Send what is due at ``now`` µs, unless what was read last is old: after a while away there is much to read.

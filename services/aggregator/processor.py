@@ -119,10 +119,12 @@ class CandleProcessor:
         return True
 
     def _trade(self, symbol: str, tick: Tick, received_ts: int) -> bool:
-        self._rewind.newest = max(self._rewind.newest, tick.ts)
+        ts, rewind = tick.ts, self._rewind
+        if ts > rewind.newest:
+            rewind.newest = ts
         taken = self._engine.add(symbol, tick, received_ts)
-        if taken:
-            self._changed(symbol, tick.ts, received_ts)
+        if taken and self._live is not None:
+            self._live.changed(symbol, ts, received_ts)
         return taken
 
     def _changed(self, symbol: str, ts: int, received_ts: int) -> None:

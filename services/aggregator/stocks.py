@@ -15,7 +15,7 @@ from services.aggregator.live import LiveSender
 from services.aggregator.processor import CandleProcessor, ReaderMark
 from services.aggregator.publisher import Publisher
 from streaming.processor import UnreadableError
-from streaming.reader import SrcFilter
+from streaming.reader import SrcRule
 
 _REFERENCE: Final = b'{"kind":"reference"'
 _decode = msgspec.json.Decoder(Ratio | Clock | Band).decode
@@ -26,7 +26,6 @@ class StocksProcessor(CandleProcessor):
 
     def __init__(
         self,
-        topic: str,
         partition: int,
         engine: CandleEngine,
         book: FeatureBook,
@@ -35,16 +34,15 @@ class StocksProcessor(CandleProcessor):
         live: LiveSender | None = None,
     ) -> None:
         super().__init__(partition, engine, book, publisher, live=live)
-        self._topic = topic
-        self._rule = SrcFilter()
+        self._rule = SrcRule()
 
     def reader_mark(self) -> ReaderMark:
         """The clock and the last src accepted."""
-        return ReaderMark(self._engine.clock, src=self._rule.last(self._topic, self._partition))
+        return ReaderMark(self._engine.clock, src=self._rule.last)
 
     def resume_reader(self, mark: ReaderMark) -> None:
         """Begin after that src."""
-        self._rule.restore(self._topic, self._partition, mark.src)
+        self._rule = SrcRule(mark.src)
 
     def process(self, offset: int, value: bytes, now: int) -> bool:
         """Take one record of ratios; see streaming.processor.Processor."""
@@ -56,7 +54,7 @@ class StocksProcessor(CandleProcessor):
             raise UnreadableError(f"not a record of ratios: {error}") from error
         if record.src is None:
             raise UnreadableError("a record of ratios without src")
-        if not self._rule.accept(self._topic, self._partition, record.src):
+        if not self._rule.accept(record.src):
             return False
         if type(record) is Ratio:
             self._take(record, offset)

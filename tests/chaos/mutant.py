@@ -38,9 +38,9 @@ def no_tail_suppression() -> None:
 
 def no_readers_rule() -> None:
     """Records are taken whatever their src."""
-    from streaming.reader import SrcFilter
+    from streaming.reader import SrcRule
 
-    SrcFilter.accept = lambda *_: True  # type: ignore[method-assign]
+    SrcRule.accept = lambda *_: True  # type: ignore[method-assign]
 
 
 def no_compare_and_set() -> None:

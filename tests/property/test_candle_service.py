@@ -111,7 +111,7 @@ class Service:
         engine = CandleEngine(LEVELS, HORIZON, SESSIONS if self.carry else None)
         book = FeatureBook(engine, LEVELS, FEATURES)
         publisher = Publisher("stocks", TOPICS, LEVELS, 0, self.emitter, book, SESSIONS, ("all", "regular"))
-        self.processor = StocksProcessor(TOPICS.ratios, 0, engine, book, publisher)
+        self.processor = StocksProcessor(0, engine, book, publisher)
 
     def begin_run(self) -> None:
         self.emitter.end()

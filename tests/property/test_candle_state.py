@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from marketdata.bar import Tick
 from marketdata.calendar import TradingHours
@@ -85,9 +86,9 @@ def log_of(script: list[Step]) -> list[Record]:
             symbol, tick, name = trades[-1 - step.which % len(trades)]
             if step.kind == "cancel":
                 name = name if step.which % 2 else "x" + name
-                log.append(Record("cancel", symbol, tick._replace(ts=tick.ts + step.which), name, 0))
+                log.append(Record("cancel", symbol, replace(tick, ts=tick.ts + step.which), name, 0))
             else:
-                log.append(Record("revise", symbol, tick._replace(ratio=i / 7), name, 0))
+                log.append(Record("revise", symbol, replace(tick, ratio=i / 7), name, 0))
     return log
 
 

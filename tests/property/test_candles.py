@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from marketdata.bar import UNIT, Tick
 from marketdata.calendar import TradingHours
@@ -202,7 +203,7 @@ def test_a_cancel_leaves_what_the_others_make(found: list[tuple[str, Tick]], dat
     for each_symbol, each in found:
         engine.add(each_symbol, each, each.ts)
     last = {(c.level, c.symbol, c.start): published(c.bar, c.end) for c in engine.advance(T0 + 180 * S)}
-    record = tick._replace(ts=tick.ts + 1, id_key=id_key("cancel"))
+    record = replace(tick, ts=tick.ts + 1, id_key=id_key("cancel"))
     by_id = data.draw(st.booleans())
     assert engine.cancel(symbol, record, str(tick.id_key[1]) if by_id else "cancel", tick.ts, 0)
     last |= {(c.level, c.symbol, c.start): published(c.bar, c.end) for c in engine.advance(T0 + 181 * S)}
@@ -223,7 +224,7 @@ def test_late_trades_cancels_and_corrections_in_any_order_end_as_the_corrected_i
     left = [entry for entry in found if random.random() < 0.7]
     gone = [entry for entry in found if entry not in left]
     again = [
-        (s, t._replace(price=t.price + 0.5, id_key=id_key(f"9{t.id_key[1]:06}")))
+        (s, replace(t, price=t.price + 0.5, id_key=id_key(f"9{t.id_key[1]:06}")))
         for s, t in gone
         if random.random() < 0.5
     ]
@@ -236,7 +237,7 @@ def test_late_trades_cancels_and_corrections_in_any_order_end_as_the_corrected_i
     ends = [T0 + clock * 50_000 for clock in clocks]
     for i, (symbol, tick, is_cancel) in enumerate(arrivals):
         if is_cancel:
-            assert engine.cancel(symbol, tick._replace(ts=tick.ts + 1), str(tick.id_key[1]), tick.ts, i)
+            assert engine.cancel(symbol, replace(tick, ts=tick.ts + 1), str(tick.id_key[1]), tick.ts, i)
         else:
             assert engine.add(symbol, tick, tick.ts)
         if i < len(ends) and ends[i] > engine.clock:
@@ -265,7 +266,7 @@ def test_a_late_trade_within_the_horizon_revises_after_buckets_were_pruned() -> 
     engine.add("AAA", first, 0)
     for minute in range(1, 25):
         list(engine.advance(T0 + minute * 60 * S))
-    late = first._replace(ts=T0 + 600 * S + 1, id_key=id_key("2"), price=3.0)
+    late = replace(first, ts=T0 + 600 * S + 1, id_key=id_key("2"), price=3.0)
     assert engine.add("AAA", late, 0)
     revised = {(c.level, c.revision): c.bar.close for c in engine.advance(T0 + 1_441 * S)}
     assert revised == {(level, 1): 3.0 for level in range(5)}  # the others are not over

@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from marketdata.actions import ActionTable, parse_actions
 from marketdata.bar import Tick
@@ -58,13 +59,13 @@ class Market:
 
     def cancel(self, number: int) -> None:
         symbol, tick = self.taken[number % len(self.taken)]
-        if self.engine.cancel(symbol, tick._replace(ts=tick.ts + 1), str(tick.id_key[1]), tick.ts, 10_000 + number):
+        if self.engine.cancel(symbol, replace(tick, ts=tick.ts + 1), str(tick.id_key[1]), tick.ts, 10_000 + number):
             self.taken.remove((symbol, tick))
             self.forming.changed(symbol, 0)
 
     def revise(self, number: int) -> None:
         symbol, tick = self.taken[number % len(self.taken)]
-        if self.engine.revise(symbol, changed := tick._replace(ratio=2e-5), tick.ts):
+        if self.engine.revise(symbol, changed := replace(tick, ratio=2e-5), tick.ts):
             self.taken[self.taken.index((symbol, tick))] = (symbol, changed)
             self.forming.changed(symbol, tick.ts)
 

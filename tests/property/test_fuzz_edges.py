@@ -238,7 +238,7 @@ def publisher(market: str, emitter: Any) -> tuple[CandleEngine, FeatureBook, Pub
 
 def stocks_candles() -> tuple[Any, FakeEmitter]:
     emitter: Any = FakeEmitter()
-    return StocksProcessor(TOPICS.ratios, 0, *publisher("stocks", emitter)), emitter
+    return StocksProcessor(0, *publisher("stocks", emitter)), emitter
 
 
 def crypto_candles() -> tuple[Any, FakeEmitter]:

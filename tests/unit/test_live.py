@@ -59,7 +59,7 @@ class Part:
         forming = Forming(self.engine, LEVELS, book if features else None)
         self.budget = Budget(timer=lambda: 0)
         sender = LiveSender("stocks", LIVE, self.emitter, self.engine, forming, self.budget) if live else None
-        self.processor = StocksProcessor(TOPICS.ratios, 3, self.engine, book, publisher, live=sender)
+        self.processor = StocksProcessor(3, self.engine, book, publisher, live=sender)
         self.log: list[bytes] = []
         self.now = BEGIN + 300 * MS
 

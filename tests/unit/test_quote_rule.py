@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from marketdata.bar import BUY, SELL, UNIT, Bar, Flow, Tick, bar_of, quote_side, roll_up, take_sides
@@ -54,7 +55,7 @@ def test_a_side_that_the_feed_names_counts_before_the_quote() -> None:
 
 
 def test_spreads_are_of_price_forming_trades_with_a_quote() -> None:
-    odd = tick(3, 99.0, (1.0, 2.0))._replace(high_low=False)
+    odd = msgspec.structs.replace(tick(3, 99.0, (1.0, 2.0)), high_low=False)
     bar = bar_of([tick(0, 10.0, (9.9, 10.0)), tick(1, 10.0, (9.8, 10.2), volume=False), tick(2, 5.0), odd])
     assert bar.quoted is not None
     assert (bar.quoted.ticks, bar.quoted.spread / UNIT, bar.quoted.effective / UNIT) == (2, 0.5, 0.1)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message
 from faust.types import TP
 
 from streaming.logreader import LogReader, Run
@@ -18,12 +18,8 @@ from streaming.runs import RunThread
 PLACE = TP("trades.stocks", 0)
 
 
-class Message:
-    def __init__(self, offset: int, partition: int = 0, error: Any = None) -> None:
-        self._said = SimpleNamespace(offset=offset, partition=partition, error=error)
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda: getattr(self._said, name, "trades.stocks")
+def message(offset: int, partition: int = 0, error: Any = None) -> Message:
+    return Message(topic="trades.stocks", partition=partition, offset=offset, error=error)
 
 
 class FakeConsumer:
@@ -42,13 +38,13 @@ class FakeConsumer:
         self.asked.set()
         assert self.gate.wait(5)
         if self.error is not None:
-            return Message(0, error=self.error)
+            return message(0, error=self.error)
         return next(iter(self.consume(1, 0)), None)
 
     def consume(self, most: int, timeout: float) -> list[Message]:
         offsets = range(self.position, min(self.end, self.position + most))
         self.position += len(offsets)
-        return [Message(offset) for offset in offsets]
+        return [message(offset) for offset in offsets]
 
 
 @pytest.fixture
@@ -114,7 +110,7 @@ async def test_a_read_without_records_is_no_run(thread: Any) -> None:
 
 
 async def test_all_runs_of_a_topic_are_one_event(thread: Any) -> None:
-    runs = [Run(topic, n, 3, [Message(n)]) for topic in ("trades.stocks", "ratios") for n in (1, 0)]
+    runs = [Run(topic, n, 3, [message(n)]) for topic in ("trades.stocks", "ratios") for n in (1, 0)]
     thread._reader.read = lambda *_: {(run.topic, run.partition): run for run in runs}
     thread._reader.places = {PLACE}
     swept = await fetch(thread)
@@ -124,7 +120,7 @@ async def test_all_runs_of_a_topic_are_one_event(thread: Any) -> None:
 
 
 def test_records_of_several_partitions_are_a_run_each(reader: LogReader, consumer: FakeConsumer) -> None:
-    given = [[Message(0)], [Message(7, 1), Message(8, 1), Message(1, 0)]]
+    given = [[message(0)], [message(7, 1), message(8, 1), message(1, 0)]]
     consumer.consume = lambda *_: given.pop(0)  # type: ignore[method-assign]
     runs = reader.read(1_000, 0)
     assert {place[1]: [record.offset() for record in run.records] for place, run in runs.items()} == {
