@@ -171,17 +171,11 @@ def bar_of(ticks: list[Tick]) -> Bar:
 
 def add_ticks(bar: Bar, ticks: list[Tick]) -> None:
     """Add sorted ticks, none of which comes before one that ``bar`` holds."""
+    _add_prices(bar, ticks)
+    _add_ratios(bar, ticks)
     for tick in ticks:
-        size = round(tick.size * UNIT)
-        if tick.volume:
-            bar.volume += size
-            bar.trades += 1
-        if tick.high_low:
-            _add_price(bar, tick, size)
-            if tick.ratio is not None:
-                _add_ratio(bar, tick.ts, tick.ratio)
-            if tick.quote is not None:
-                _add_quote(bar, tick, tick.quote)
+        if tick.quote is not None and tick.high_low:
+            _add_quote(bar, tick, tick.quote)
 
 
 def take_sides(bar: Bar, ticks: list[Tick], before: Flow) -> Flow:
@@ -212,21 +206,35 @@ def take_sides(bar: Bar, ticks: list[Tick], before: Flow) -> Flow:
     return Flow(last, side)
 
 
-def _add_price(bar: Bar, tick: Tick, size: int) -> None:
-    price = tick.price
-    exact = round(price * UNIT)
-    bar.ticks += 1
-    bar.price_sum += exact
-    bar.price_weight += exact * size
-    bar.priced_size += size
-    if bar.high is None or price > bar.high:
-        bar.high = price
-    if bar.low is None or price < bar.low:
-        bar.low = price
-    if tick.open_close:
-        if bar.open is None:
-            bar.open = price
-        bar.close = price
+def _add_prices(bar: Bar, ticks: list[Tick]) -> None:
+    """Volume and prices. Each trade passes here: what it changes is kept at hand until the end."""
+    volume, trades, count = bar.volume, bar.trades, bar.ticks
+    price_sum, weight, priced = bar.price_sum, bar.price_weight, bar.priced_size
+    high, low = bar.high, bar.low
+    for tick in ticks:
+        size = round(tick.size * UNIT)
+        if tick.volume:
+            volume += size
+            trades += 1
+        if not tick.high_low:
+            continue
+        price = tick.price
+        exact = round(price * UNIT)
+        count += 1
+        price_sum += exact
+        weight += exact * size
+        priced += size
+        if high is None or price > high:
+            high = price
+        if low is None or price < low:
+            low = price
+        if tick.open_close:
+            if bar.open is None:
+                bar.open = price
+            bar.close = price
+    bar.volume, bar.trades, bar.ticks = volume, trades, count
+    bar.price_sum, bar.price_weight, bar.priced_size = price_sum, weight, priced
+    bar.high, bar.low = high, low
 
 
 def quote_side(price: float, quote: tuple[float, float]) -> int:
@@ -247,18 +255,31 @@ def _add_quote(bar: Bar, tick: Tick, quote: tuple[float, float]) -> None:
     bar.quoted = met if bar.quoted is None else bar.quoted.plus(met)
 
 
-def _add_ratio(bar: Bar, ts: int, ratio: float) -> None:
-    if bar.ratio_close is None:
-        bar.ratio_open = bar.ratio_high = bar.ratio_low = ratio
-        bar.ratio_first_ts = ts
-    else:
-        bar.ratio_time_sum += _exact_ratio(bar.ratio_close) * (ts - bar.ratio_last_ts)
-        bar.ratio_high = max(bar.ratio_high, ratio)  # type: ignore[type-var]
-        bar.ratio_low = min(bar.ratio_low, ratio)  # type: ignore[type-var]
-    bar.ratio_close = ratio
-    bar.ratio_last_ts = ts
-    bar.ratio_sum += _exact_ratio(ratio)
-    bar.ratio_ticks += 1
+def _add_ratios(bar: Bar, ticks: list[Tick]) -> None:
+    """Ratios of price-forming trades, each weighed by the time until the next."""
+    count, total, time_sum = bar.ratio_ticks, bar.ratio_sum, bar.ratio_time_sum
+    high, low, close, last_ts = bar.ratio_high, bar.ratio_low, bar.ratio_close, bar.ratio_last_ts
+    exact = 0 if close is None else _exact_ratio(close)
+    for tick in ticks:
+        ratio = tick.ratio
+        if ratio is None or not tick.high_low:
+            continue
+        ts = tick.ts
+        if high is None or low is None:
+            bar.ratio_open = high = low = ratio
+            bar.ratio_first_ts = ts
+        else:
+            time_sum += exact * (ts - last_ts)
+            if ratio > high:
+                high = ratio
+            elif ratio < low:
+                low = ratio
+        exact = int(ratio * _RATIO_UNIT_F)
+        total += exact
+        count += 1
+        close, last_ts = ratio, ts
+    bar.ratio_ticks, bar.ratio_sum, bar.ratio_time_sum = count, total, time_sum
+    bar.ratio_high, bar.ratio_low, bar.ratio_close, bar.ratio_last_ts = high, low, close, last_ts
 
 
 def roll_up(bars: Iterable[Bar]) -> Bar:

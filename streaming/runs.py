@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -51,6 +51,8 @@ class RunThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         self.logger = driver.logger  # else it would be named after this module, whose lines are shown
         self._reader = consumer.make_reader()
         self._reading = ThreadPoolExecutor(1, "log-reader")
+        self._ahead: Future[dict[Place, Run]] | None = None
+        self._stopping = False
         super().__init__(consumer, **kwargs)
 
     async def read(self, active_partitions: set[TP] | None) -> dict[TP, list[Sweep]]:
@@ -65,7 +67,7 @@ class RunThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer = self._ensure_consumer()
         with consumer._fetcher._subscriptions.fetch_context():  # aiokafka leaves a group in which nobody reads
             try:
-                runs = await self._in_reading(self._reader.read, consumer._max_poll_records, READ_S)
+                runs = await self._read_ahead(consumer._max_poll_records)
             except KafkaException as error:  # Faust would stop in its own way, and not say of what
                 die("the log cannot be read", error=str(error))
         by_topic = groupby(sorted(runs.values(), key=_place), lambda run: run.topic)
@@ -90,9 +92,21 @@ class RunThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     async def on_thread_stop(self) -> None:
         """Stop aiokafka's part, then ours."""
+        self._stopping = True
         await super().on_thread_stop()
         await self._in_reading(self._reader.close)
         self._reading.shutdown(wait=False)
+
+    async def _read_ahead(self, most: int) -> dict[Place, Run]:
+        """What the read under way returns; the next one begins at once, so that it goes on while this is processed.
+
+        A read whose waiting is cancelled is not lost: it is the next one's answer.
+        """
+        if self._ahead is None:
+            self._ahead = self._reading.submit(self._reader.read, most, READ_S)
+        runs = await asyncio.shield(asyncio.wrap_future(self._ahead))
+        self._ahead = None if self._stopping else self._reading.submit(self._reader.read, most, READ_S)
+        return runs
 
     async def _in_reading(self, work: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._reading, work, *args)

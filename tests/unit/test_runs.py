@@ -64,6 +64,7 @@ def thread(reader: LogReader) -> Iterator[Any]:
     made: Any = RunThread.__new__(RunThread)  # without its thread: what runs in it is called here
     made.consumer = SimpleNamespace(flow_active=True)
     made._reader, made._reading = reader, ThreadPoolExecutor(1)
+    made._ahead, made._stopping = None, False
     fetcher = SimpleNamespace(_subscriptions=SimpleNamespace(fetch_context=contextlib.nullcontext))
     made._consumer = SimpleNamespace(_fetcher=fetcher, pause=lambda *_: None, _max_poll_records=1_000)
     yield made
@@ -145,3 +146,24 @@ def test_without_a_position_it_begins_at_the_oldest_record(reader: LogReader, co
     consumer.oldest, consumer.end = 7, 9
     reader.seek({PLACE: 0}, 1)
     assert [record.offset() for record in reader.read(10, 0)[PLACE].records] == [7, 8]
+
+
+async def test_the_next_read_begins_while_this_one_is_processed(thread: Any, consumer: FakeConsumer) -> None:
+    consumer.end = 1_500
+    await thread.seek_all({PLACE: 0}, 1)
+    await fetch(thread)
+    thread._reading.submit(int).result(5)  # behind what is read ahead
+    assert consumer.position == 1_500
+
+
+async def test_a_read_that_nobody_waits_for_any_more_is_the_next_ones_answer(
+    thread: Any, consumer: FakeConsumer
+) -> None:
+    consumer.end = 1_500
+    await thread.seek_all({PLACE: 0}, 1)
+    consumer.gate.clear()
+    waiting = fetch(thread)
+    assert await asyncio.to_thread(consumer.asked.wait, 5)
+    waiting.cancel()
+    consumer.gate.set()
+    assert [(await fetch(thread))[PLACE][0].runs[0].last_offset for _ in range(2)] == [999, 1_499]
