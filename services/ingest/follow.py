@@ -29,6 +29,11 @@ MARGIN_MS: Final = 60_000
 GAPS_BACK: Final = 10_000
 """Records of feed.gaps that are read back, and gaps that are remembered."""
 REQUEST_S: Final = 10.0
+PLACED_S: Final = 60.0
+NOT_PLACED: Final = frozenset({
+    KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART,
+})  # fmt: skip
+"""What a broker says of a partition that another process has just had it make."""
 
 _decode = msgspec.json.Decoder(Trade | Clock | Band).decode
 _decode_gap = msgspec.json.Decoder(Gap).decode
@@ -242,11 +247,19 @@ class LogFollower:
 
 
 def _offsets(admin: AdminClient, places: list[Place], which: Any) -> dict[Place, tuple[int, int]]:
-    """(offset, time in ms) by partition."""
-    wanted = {TopicPartition(*place): which for place in places}
-    futures = admin.list_offsets(wanted, request_timeout=REQUEST_S)
-    results = {(place.topic, place.partition): future.result() for place, future in futures.items()}
-    return {place: (result.offset, result.timestamp) for place, result in results.items()}
+    """(offset, time in ms) by partition; asked again while the broker is still placing a partition just made."""
+    deadline = time.monotonic() + PLACED_S
+    while True:
+        wanted = {TopicPartition(*place): which for place in places}
+        futures = admin.list_offsets(wanted, request_timeout=REQUEST_S)
+        try:
+            results = {(place.topic, place.partition): future.result() for place, future in futures.items()}
+        except KafkaException as error:
+            if error.args[0].code() not in NOT_PLACED or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return {place: (result.offset, result.timestamp) for place, result in results.items()}
 
 
 def count_records(bootstrap: str, topics: Topics, partitions: int) -> int:
