@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -55,9 +56,10 @@ class Run:
 
 
 class LogReader:
-    """Reads the partitions it was last told to seek. For one thread at a time; it joins no group.
+    """Reads the partitions it was last told to seek, for any thread, one at a time; it joins no group.
 
     ``group``: whose right to read it uses. ``wait_ms``: how long the broker gathers records for one answer.
+    ``is_behind``: the last read gave as much as was asked for, so there is most likely more.
     """
 
     def __init__(self, bootstrap: str, group: str, wait_ms: int) -> None:
@@ -65,27 +67,35 @@ class LogReader:
         self._consumer = Consumer(client_config(bootstrap, {**SETTINGS, **own}))
         self.places: frozenset[Place] = frozenset()
         self.generation = 0
+        self.is_behind = False
+        self._one_at_a_time = threading.Lock()
 
     def seek(self, positions: Mapping[Place, int], generation: int) -> None:
         """Read on at ``positions`` and nowhere else; all that is read from here on belongs to ``generation``.
 
         A position of 0 is the oldest record there is: the first ones may have expired.
         """
-        self._consumer.assign([TopicPartition(*place, at or OFFSET_BEGINNING) for place, at in positions.items()])
-        self.places, self.generation = frozenset(positions), generation
+        wanted = [TopicPartition(*place, at or OFFSET_BEGINNING) for place, at in positions.items()]
+        with self._one_at_a_time:
+            self._consumer.assign(wanted)
+            self.places, self.generation = frozenset(positions), generation
 
-    def read(self, most: int, timeout: float) -> dict[Place, Run]:
-        """Up to ``most`` records: those that come within 2 ms of the first, or none after ``timeout`` seconds.
+    def read(self, most: int, timeout: float, gather: float = GATHER_S) -> dict[Place, Run]:
+        """Up to ``most`` records: those within ``gather`` seconds of the first, or none after ``timeout`` seconds.
 
         Raises:
             KafkaException: a partition cannot be read, or not at its position; what may pass is logged.
         """
-        first = self._consumer.poll(timeout)
-        if first is None:
-            return {}
+        with self._one_at_a_time:
+            first = self._consumer.poll(timeout)
+            messages = [] if first is None else [first, *self._consumer.consume(most - 1, gather)]
+            self.is_behind = len(messages) == most
+            return self._runs(messages)
+
+    def _runs(self, messages: list[Message]) -> dict[Place, Run]:
         found: dict[Place, list[Message]] = {}
-        # Nothing of it is a call of ours for each record: what this thread does the processing waits for.
-        for topic, of_topic in groupby([first, *self._consumer.consume(most - 1, GATHER_S)], Message.topic):
+        # No call of ours for each record: what is done here the processing waits for.
+        for topic, of_topic in groupby(messages, Message.topic):
             for partition, some in groupby(of_topic, Message.partition):
                 records = list(some)
                 if any(map(Message.error, records)):

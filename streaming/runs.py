@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -43,16 +43,14 @@ class Sweep(NamedTuple):
 class RunThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """The thread in which aiokafka keeps the group; records come from a :class:`LogReader` beside it.
 
-    Each run carries the generation of the last seek made before it was read. Reading and seeking both happen in one
-    thread of their own, so a run is from before a seek or from after it, never in doubt.
+    Each run carries the generation of the last seek made before it was read. Reading and seeking exclude each other,
+    so a run is from before a seek or from after it, never in doubt.
     """
 
     def __init__(self, consumer: RunConsumer, **kwargs: Any) -> None:
         self.logger = driver.logger  # else it would be named after this module, whose lines are shown
         self._reader = consumer.make_reader()
         self._reading = ThreadPoolExecutor(1, "log-reader")
-        self._ahead: Future[dict[Place, Run]] | None = None
-        self._stopping = False
         super().__init__(consumer, **kwargs)
 
     async def read(self, active_partitions: set[TP] | None) -> dict[TP, list[Sweep]]:
@@ -67,7 +65,7 @@ class RunThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer = self._ensure_consumer()
         with consumer._fetcher._subscriptions.fetch_context():  # aiokafka leaves a group in which nobody reads
             try:
-                runs = await self._read_ahead(consumer._max_poll_records)
+                runs = await self._read(consumer._max_poll_records)
             except KafkaException as error:  # Faust would stop in its own way, and not say of what
                 die("the log cannot be read", error=str(error))
         by_topic = groupby(sorted(runs.values(), key=_place), lambda run: run.topic)
@@ -92,21 +90,19 @@ class RunThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     async def on_thread_stop(self) -> None:
         """Stop aiokafka's part, then ours."""
-        self._stopping = True
         await super().on_thread_stop()
         await self._in_reading(self._reader.close)
         self._reading.shutdown(wait=False)
 
-    async def _read_ahead(self, most: int) -> dict[Place, Run]:
-        """What the read under way returns; the next one begins at once, so that it goes on while this is processed.
+    async def _read(self, most: int) -> dict[Place, Run]:
+        """Behind the log's end there is always something to read: here and now, for a hand-over is for waiting.
 
-        A read whose waiting is cancelled is not lost: it is the next one's answer.
+        Two threads at work at once would only wait for each other, as one of them runs at a time.
         """
-        if self._ahead is None:
-            self._ahead = self._reading.submit(self._reader.read, most, READ_S)
-        runs = await asyncio.shield(asyncio.wrap_future(self._ahead))
-        self._ahead = None if self._stopping else self._reading.submit(self._reader.read, most, READ_S)
-        return runs
+        if self._reader.is_behind and (runs := self._reader.read(most, 0, 0)):
+            await asyncio.sleep(0)  # what was read before is processed first
+            return runs
+        return await self._in_reading(self._reader.read, most, READ_S)
 
     async def _in_reading(self, work: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._reading, work, *args)

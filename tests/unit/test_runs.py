@@ -56,6 +56,7 @@ def consumer() -> FakeConsumer:
 def reader(consumer: FakeConsumer) -> LogReader:
     made = LogReader.__new__(LogReader)  # without its connection
     made._consumer, made.places, made.generation = consumer, frozenset(), 0
+    made.is_behind, made._one_at_a_time = False, threading.Lock()
     return made
 
 
@@ -64,7 +65,6 @@ def thread(reader: LogReader) -> Iterator[Any]:
     made: Any = RunThread.__new__(RunThread)  # without its thread: what runs in it is called here
     made.consumer = SimpleNamespace(flow_active=True)
     made._reader, made._reading = reader, ThreadPoolExecutor(1)
-    made._ahead, made._stopping = None, False
     fetcher = SimpleNamespace(_subscriptions=SimpleNamespace(fetch_context=contextlib.nullcontext))
     made._consumer = SimpleNamespace(_fetcher=fetcher, pause=lambda *_: None, _max_poll_records=1_000)
     yield made
@@ -148,22 +148,23 @@ def test_without_a_position_it_begins_at_the_oldest_record(reader: LogReader, co
     assert [record.offset() for record in reader.read(10, 0)[PLACE].records] == [7, 8]
 
 
-async def test_the_next_read_begins_while_this_one_is_processed(thread: Any, consumer: FakeConsumer) -> None:
-    consumer.end = 1_500
+async def test_behind_the_end_it_reads_without_a_hand_over(thread: Any, consumer: FakeConsumer) -> None:
+    consumer.end = 2_500
+    await thread.seek_all({PLACE: 0}, 1)
+    threads = []
+    read = thread._reader.read
+    thread._reader.read = lambda *given: (threads.append(threading.current_thread()), read(*given))[1]
+    ends = [(await fetch(thread))[PLACE][0].runs[0].last_offset for _ in range(3)]
+    assert ends == [999, 1_999, 2_499]
+    assert [of is threading.main_thread() for of in threads] == [False, True, True]
+    assert await fetch(thread) == {}
+    assert threads[-1] is not threading.main_thread()
+
+
+async def test_behind_the_end_it_goes_on_where_the_seek_says(thread: Any, consumer: FakeConsumer) -> None:
+    consumer.end = 2_500
     await thread.seek_all({PLACE: 0}, 1)
     await fetch(thread)
-    thread._reading.submit(int).result(5)  # behind what is read ahead
-    assert consumer.position == 1_500
-
-
-async def test_a_read_that_nobody_waits_for_any_more_is_the_next_ones_answer(
-    thread: Any, consumer: FakeConsumer
-) -> None:
-    consumer.end = 1_500
-    await thread.seek_all({PLACE: 0}, 1)
-    consumer.gate.clear()
-    waiting = fetch(thread)
-    assert await asyncio.to_thread(consumer.asked.wait, 5)
-    waiting.cancel()
-    consumer.gate.set()
-    assert [(await fetch(thread))[PLACE][0].runs[0].last_offset for _ in range(2)] == [999, 1_499]
+    await thread.seek_all({PLACE: 2_000}, 2)
+    ((run,),) = [sweep.runs for sweep in (await fetch(thread))[PLACE]]
+    assert (run.generation, run.records[0].offset()) == (2, 2_000)
