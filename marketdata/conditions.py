@@ -28,7 +28,7 @@ NOTHING: Final = Updates(high_low=False, open_close=False, volume=False)
 
 
 @lru_cache(maxsize=65_536)
-def updates_of(conditions: tuple[int, ...], *, regular_hours: bool) -> Updates:
+def updates_of(conditions: tuple[int, ...], regular_hours: bool) -> Updates:
     """What a trade with these conditions updates.
 
     Outside regular hours Form T (12) forbids nothing by itself: every trade there carries it, and the vendor's

@@ -55,9 +55,10 @@ class Intake:
         if trade.epoch < self.epoch:
             return False
         self.epoch = trade.epoch
-        if trade.ts < self.oldest:
+        ts = trade.ts
+        if ts < self.clock - self.horizon_us:
             return True
-        span = trade.ts // self._span
+        span = ts // self._span
         seen = self._seen.get(span)
         if seen is None:
             seen = self._seen[span] = set()

@@ -228,7 +228,7 @@ class RatioJoin:
     def _ratio(  # noqa: PLR0917 - by position it costs a fourth
         self, trade: Trade, match: Reference | None, reason: RatioReason | None, src: Src, now: int, revision: int = 0
     ) -> Ratio:
-        updates = updates_of(trade.conditions, regular_hours=self._hours.is_regular(trade.ts))
+        updates = updates_of(trade.conditions, self._hours.is_regular(trade.ts))
         if trade.correction in CORRECTION_RECORDS:
             updates = NOTHING
         # By position, in the order of the record's fields.

@@ -97,6 +97,15 @@ def read_ranges(
     Raises:
         TailError: the broker did not give all of them in time, or what stood first is gone.
     """
+    for place, messages in read_batches(bootstrap, ranges, deadline):
+        for message in messages:
+            yield Read(place, message.offset() or 0, message.key() or b"", message.value() or b"")
+
+
+def read_batches(
+    bootstrap: str, ranges: Mapping[Place, tuple[int, int]], deadline: float | None = None
+) -> Iterator[tuple[Place, list[Message]]]:
+    """The same as librdkafka's messages, some of a partition at a time: for who reads millions."""
     consumer = Consumer(client_config(bootstrap, READER))
     patience = deadline or time.monotonic() + TIMEOUT_S
     try:
@@ -109,25 +118,23 @@ def read_ranges(
                 patience = time.monotonic() + TIMEOUT_S
             elif not messages and time.monotonic() > patience:
                 raise TailError(f"the broker did not give {sorted(waiting)} within {TIMEOUT_S:.0f} s")
-            for place, some in groupby(messages, _place):
-                end = ends[place][1]
-                for message in some:
-                    offset = message.offset() or 0
-                    if offset < end:
-                        yield Read(place, offset, message.key() or b"", message.value() or b"")
-                if offset + 1 >= end and place in waiting:
-                    waiting.discard(place)
-                    consumer.pause([TopicPartition(*place)])
+            if error := next(filter(None, map(Message.error, messages)), None):
+                raise TailError(f"cannot read the topics: {error}")
+            for topic, of_topic in groupby(messages, Message.topic):
+                for partition, some in groupby(of_topic, Message.partition):
+                    place, found = (topic or "", partition or 0), list(some)
+                    if place not in waiting:
+                        continue
+                    end = ends[place][1]
+                    if (found[-1].offset() or 0) + 1 >= end:
+                        waiting.discard(place)
+                        consumer.pause([TopicPartition(*place)])
+                        found = [message for message in found if (message.offset() or 0) < end]
+                    yield place, found
     except KafkaException as error:
         raise TailError(f"cannot read the topics: {error}") from error
     finally:
         consumer.close()
-
-
-def _place(message: Message) -> Place:
-    if (error := message.error()) is not None:
-        raise TailError(f"cannot read the topics: {error}")
-    return message.topic() or "", message.partition() or 0
 
 
 def _bounds(place: Place, wanted: tuple[int, int], consumer: Consumer, deadline: float) -> tuple[int, int]:

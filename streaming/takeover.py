@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 
 import structlog
+from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 
 from streaming import metrics
@@ -16,7 +16,7 @@ from streaming.logid import topic_ids
 from streaming.processor import Partition, UnreadableError
 from streaming.settings import ServiceSettings
 from streaming.snapshots import Snapshot, SnapshotWriter, read_snapshots
-from streaming.tails import ExpiredError, Place, read_ranges
+from streaming.tails import ExpiredError, Place, read_batches
 
 log = structlog.stdlib.get_logger()
 SAY_EVERY_S = 5.0
@@ -77,14 +77,21 @@ def _read_again(bootstrap: str, restored: dict[Place, tuple[Partition, Snapshot]
     process = {place: partition.processor.process for place, (partition, _) in restored.items()}
     ranges = {place: (snapshot.begin, snapshot.position) for place, (_, snapshot) in restored.items()}
     done = 0
-    for read in read_ranges(bootstrap, ranges):
-        with suppress(UnreadableError):  # a dead letter since it was first read
-            process[read.place](read.offset, read.value, 0)
-        done += 1
-        if not done % 1_000 and (now := time.monotonic()) - said > SAY_EVERY_S:
+    for place, messages in read_batches(bootstrap, ranges):
+        _process(process[place], messages)
+        done += len(messages)
+        if (now := time.monotonic()) - said > SAY_EVERY_S:
             said = now
             log.info("reading again", records=done, of=total)
     for partition, _ in restored.values():
         partition.processor.restored()
     metrics.READ_AGAIN.inc(done)
     metrics.RESTORE_SECONDS.set(time.monotonic() - began)
+
+
+def _process(process: Callable[[int, bytes, int], bool], messages: list[Message]) -> None:
+    for message in messages:
+        try:
+            process(message.offset() or 0, message.value() or b"", 0)
+        except UnreadableError:  # a dead letter since it was first read
+            continue

@@ -63,7 +63,8 @@ class RatioProcessor:
             raise UnreadableError(f"not a record of trades.stocks: {error}") from error
         src = (self._partition, offset, 0)
         if type(record) is Trade:
-            self._rewind.newest = max(self._rewind.newest, record.ts)
+            if record.ts > self._rewind.newest:
+                self._rewind.newest = record.ts
             self._stock(record, value, src, now)
         elif type(record) is Clock:
             return self._clock(record, value, src, now)
