@@ -7,7 +7,8 @@ divides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 import msgspec
@@ -20,8 +21,8 @@ RATIO_UNIT: Final = 1 << 80
 _RATIO_UNIT_F: Final = float(RATIO_UNIT)
 
 
-class Tick(msgspec.Struct, frozen=True, order=True, gc=False):
-    """A trade inside a bucket. The first five fields are its order, so that sorting a list of ticks sorts trades.
+class Tick(msgspec.Struct, frozen=True, gc=False):
+    """A trade inside a bucket. The first five fields are its place in the order of trades, which ORDER gives.
 
     ``quote`` is the bid and ask that it met, the ask not below the bid; None where there was no such quote. Millions
     are kept: the garbage collector would visit each tuple of its own making again and again.
@@ -41,11 +42,9 @@ class Tick(msgspec.Struct, frozen=True, order=True, gc=False):
     side: int = 0
     quote: tuple[float, float] | None = None
 
-    @property
-    def order(self) -> OrderKey:
-        """Its place in the order of trades."""
-        return (self.ts, self.sequence, self.exchange, self.id_key, self.trf)
 
+ORDER: Final[Callable[[Tick], OrderKey]] = attrgetter("ts", "sequence", "exchange", "id_key", "trf")
+"""A tick's place in the order of trades, to sort by. Ticks themselves have no order: prices may be missing."""
 
 SELL: Final = 1
 BUY: Final = 2
@@ -163,7 +162,7 @@ def _exact_ratio(ratio: float) -> int:
 
 def bar_of(ticks: list[Tick]) -> Bar:
     """The bar of the ticks of one base bucket, without sides; sorts ``ticks`` in place."""
-    ticks.sort()
+    ticks.sort(key=ORDER)
     bar = Bar()
     add_ticks(bar, ticks)
     return bar

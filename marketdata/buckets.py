@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from marketdata.bar import Bar, Flow, Tick, add_ticks
+from marketdata.bar import ORDER, Bar, Flow, Tick, add_ticks
 
 
 class Trades:
@@ -39,7 +39,8 @@ class Trades:
         if bar is not None and counted == len(ticks):
             return bar
         if bar is None or not _in_order(ticks, counted):
-            ticks.sort()
+            if len(ticks) > 1:
+                ticks.sort(key=ORDER)
             bar, counted = Bar(), 0
         add_ticks(bar, ticks[counted:] if counted else ticks)
         self._bar, self._counted = bar, len(ticks)
@@ -75,9 +76,9 @@ class Bucket:
 
 def _in_order(ticks: list[Tick], counted: int) -> bool:
     """Whether the ticks from number ``counted`` on, one at least, go on in the order of those before."""
-    before = ticks[max(counted - 1, 0)]
-    for tick in ticks[counted:]:
-        if tick < before:
+    before = ORDER(ticks[max(counted - 1, 0)])
+    for place in map(ORDER, ticks[counted:]):
+        if place < before:
             return False
-        before = tick
+        before = place
     return True

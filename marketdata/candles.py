@@ -15,7 +15,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
-from marketdata.bar import Bar, Flow, Tick, bar_of, roll_up, take_sides
+from marketdata.bar import ORDER, Bar, Flow, Tick, bar_of, roll_up, take_sides
 from marketdata.buckets import Bucket, Trades
 from marketdata.calendar import TradingHours
 from marketdata.candle_state import (
@@ -125,7 +125,7 @@ class CandleEngine:
         start = floor_to(tick.ts, self._base)
         trades = self._trades.get(start, {}).get(symbol)
         for i, old in enumerate(trades.ticks if trades else ()):
-            if trades is not None and old.order == tick.order:
+            if trades is not None and ORDER(old) == ORDER(tick):
                 trades.ticks[i] = tick
                 trades.recount()
                 trades.has_ratio |= tick.ratio is not None
@@ -146,7 +146,7 @@ class CandleEngine:
         trades.ticks.remove(tick)
         trades.recount()
         if not self.refilling:
-            self._cancels.setdefault(symbol, {})[offset] = pack_cancel(offset, tick.order)
+            self._cancels.setdefault(symbol, {})[offset] = pack_cancel(offset, ORDER(tick))
             self._changed.add(symbol)
         self._reopen(0, start, symbol, trades, received_ts)
         return True
@@ -458,12 +458,12 @@ class CandleEngine:
         by_value: tuple[int, Trades, Tick] | None = None
         for start in reversed(self._starts.get(symbol, [])):
             trades = self._trades[start][symbol]
-            for tick in sorted(trades.ticks, reverse=True):
+            for tick in sorted(trades.ticks, key=ORDER, reverse=True):
                 if tick.exchange != record.exchange or tick.ts < self.clock - self._horizon:
                     continue
                 if tick.id_key == key and tick.trf == record.trf:
                     return start, trades, tick
-                same = tick.price == record.price and tick.size == record.size and tick.order <= record.order
+                same = tick.price == record.price and tick.size == record.size and ORDER(tick) <= ORDER(record)
                 if same and by_value is None:
                     by_value = (start, trades, tick)
         return by_value
@@ -631,7 +631,7 @@ class CandleEngine:
         start = floor_to(cancel.ts, self._base)
         trades = self._trades.get(start, {}).get(symbol)
         for tick in trades.ticks if trades else ():
-            if trades is not None and tick.order == cancel.key:
+            if trades is not None and ORDER(tick) == cancel.key:
                 return start, trades, tick
         return None
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from marketdata.bar import UNIT, Tick
+from marketdata.bar import ORDER, UNIT, Tick
 from marketdata.calendar import TradingHours
 from marketdata.candles import CandleEngine
 from marketdata.intervals import Interval, IntervalError, levels
@@ -61,14 +61,14 @@ def expected(found: list[tuple[str, Tick]], level: Interval) -> dict[tuple[str, 
         start = OPENS if level.exchange_day else tick.ts // level.length * level.length
         buckets[symbol, start, CLOSES if level.exchange_day else start + level.length].append(tick)
     sides = sides_of(found)
-    return {(s, start): _plain(sorted(ticks), end, sides) for (s, start, end), ticks in buckets.items()}
+    return {(s, start): _plain(sorted(ticks, key=ORDER), end, sides) for (s, start, end), ticks in buckets.items()}
 
 
 def sides_of(found: list[tuple[str, Tick]]) -> dict[Tick, int]:
     """1 where the trade is the buyer's, -1 the seller's: the quote, else the tick rule over each symbol's tape."""
     sides = {}
     for symbol in {symbol for symbol, _ in found}:
-        tape = [t for s, t in sorted(found, key=lambda entry: entry[1]) if s == symbol and t.high_low]
+        tape = [t for s, t in sorted(found, key=lambda entry: ORDER(entry[1])) if s == symbol and t.high_low]
         for i, tick in enumerate(tape):
             other = [t.price for t in tape[:i] if t.price != tick.price]
             changes = [a.price < b.price for a, b in pairwise(tape[: i + 1]) if a.price != b.price]

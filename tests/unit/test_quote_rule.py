@@ -105,3 +105,12 @@ def test_a_crossed_or_one_sided_quote_is_none(bid: float | None, ask: float | No
     trade = Trade(symbol="BTC-USD", ts=T0, received_ts=T0, price=9.2, size=1, exchange=1, id="1", epoch=1, bid=bid,
                   ask=ask)  # fmt: skip
     assert tick_of_trade(trade).quote == quote
+
+
+def test_a_trade_that_is_taken_twice_is_counted_twice() -> None:
+    """No reader hands one over twice; if one did, the order of trades must not be what fails."""
+    engine = CandleEngine(levels(("500ms",), TradingHours({}, (0, 0))), 900 * S)
+    for _ in range(2):
+        engine.add("A", tick(0, 10.0), 0)
+    (closed,) = engine.advance(T0 + S)
+    assert closed.bar.ticks == 2
