@@ -16,8 +16,9 @@ from marketdata.partition import partition_of
 from marketdata.records import UNREADABLE, Candle
 from marketdata.topics import Topics
 from streaming.kafkaclient import client_config
+from streaming.places import Place
 from streaming.reader import SrcFilter
-from streaming.tails import END, READER, Place, TailError, read_ranges
+from streaming.tails import END, READER, TailError, read_ranges
 
 LOOK_BACK: Final = 5_000
 """Records of all symbols of the partition that are read at first, then four times as many, and so on."""

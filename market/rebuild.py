@@ -27,9 +27,10 @@ from marketdata.records import UNREADABLE, Band, Candle, Clock, Progress, Ratio,
 from marketdata.topics import Topics
 from marketdata.units import DAY_US, SECOND_US
 from streaming.kafkaclient import client_config
+from streaming.places import Place
 from streaming.producer import exact_producer, produce
 from streaming.reader import SrcFilter
-from streaming.tails import END, Place, Read, read_back, read_ranges
+from streaming.tails import END, Read, read_back, read_ranges
 
 Say = Callable[[str], None]
 SAY_EVERY_S: Final = 2.0

@@ -15,10 +15,10 @@ from market.export import export_topics
 from market.stack import Options, Say, Servers, Services, StackError
 from marketdata.topics import DEFAULT_INTERVALS, MARKETS, Topics
 from streaming.kafkaclient import client_config
+from streaming.places import Place
 from streaming.tails import TailError, read_tails
 
 POLL_S = 1.0
-Place = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)

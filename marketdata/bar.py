@@ -273,7 +273,7 @@ def _add_ratios(bar: Bar, ticks: list[Tick]) -> None:
                 high = ratio
             elif ratio < low:
                 low = ratio
-        exact = int(ratio * _RATIO_UNIT_F)
+        exact = _exact_ratio(ratio)
         total += exact
         count += 1
         close, last_ts = ratio, ts

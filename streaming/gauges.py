@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from streaming import metrics
+from streaming.places import Place
 from streaming.processor import Partition
-
-Place = tuple[str, int]
 
 
 class StageGauges:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from confluent_kafka.admin import AdminClient
 
-from streaming.logreader import Place
+from streaming.places import Place
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Final
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streaming.kafkaclient import bounded_queue, client_config
+from streaming.places import Place, by_place
 
 log = structlog.stdlib.get_logger()
-Place = tuple[str, int]
 FATAL: Final = frozenset({
     KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError.TOPIC_AUTHORIZATION_FAILED,
 })  # fmt: skip
@@ -94,14 +93,10 @@ class LogReader:
 
     def _runs(self, messages: list[Message]) -> dict[Place, Run]:
         found: dict[Place, list[Message]] = {}
-        # No call of ours for each record: what is done here the processing waits for.
-        for topic, of_topic in groupby(messages, Message.topic):
-            for partition, some in groupby(of_topic, Message.partition):
-                records = list(some)
-                if any(map(Message.error, records)):
-                    records = [record for record in records if _is_record(record)]
-                if records:
-                    found.setdefault((topic or "", partition or 0), []).extend(records)
+        for place, some in by_place(messages):
+            records = [each for each in some if _is_record(each)] if any(map(Message.error, some)) else some
+            if records:
+                found.setdefault(place, []).extend(records)
         return {place: Run(*place, self.generation, records) for place, records in found.items()}
 
     def close(self) -> None:

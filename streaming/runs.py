@@ -19,7 +19,8 @@ from confluent_kafka import KafkaException
 from faust.types import TP, ConsumerMessage
 
 from streaming.fatal import die
-from streaming.logreader import LogReader, Place, Run
+from streaming.logreader import LogReader, Run
+from streaming.places import Place
 
 T = TypeVar("T")
 MAX_UNFINISHED_RECORDS = 50_000

@@ -16,7 +16,8 @@ import msgspec
 import structlog
 
 from marketdata.records import UNREADABLE
-from streaming.tails import END, Place, read_ranges
+from streaming.places import Place
+from streaming.tails import END, read_ranges
 
 POSITION_KEY: Final = b"\x00position"
 NOTHING: Final = b"null"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import groupby
 from typing import Final, NamedTuple
 
 import msgspec
@@ -13,13 +12,13 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from marketdata.records import UNREADABLE, Src
 from streaming.admin import await_bounds
 from streaming.kafkaclient import client_config
+from streaming.places import Place, by_place
 
 LOOK_BACK = 1_000
 """Records read back from the end. Repeats of a paused writer can stand last, so the greatest src counts; if more of
 them stand there, what is written again is for the reader's rule to drop. More would make every take-over wait."""
 
 TIMEOUT_S = 30.0
-Place = tuple[str, int]
 
 
 class _WithSrc(msgspec.Struct):
@@ -120,17 +119,16 @@ def read_batches(
                 raise TailError(f"the broker did not give {sorted(waiting)} within {TIMEOUT_S:.0f} s")
             if error := next(filter(None, map(Message.error, messages)), None):
                 raise TailError(f"cannot read the topics: {error}")
-            for topic, of_topic in groupby(messages, Message.topic):
-                for partition, some in groupby(of_topic, Message.partition):
-                    place, found = (topic or "", partition or 0), list(some)
-                    if place not in waiting:
-                        continue
-                    end = ends[place][1]
-                    if (found[-1].offset() or 0) + 1 >= end:
-                        waiting.discard(place)
-                        consumer.pause([TopicPartition(*place)])
-                        found = [message for message in found if (message.offset() or 0) < end]
-                    yield place, found
+            for place, some in by_place(messages):
+                if place not in waiting:
+                    continue
+                end = ends[place][1]
+                if (some[-1].offset() or 0) + 1 < end:
+                    yield place, some
+                    continue
+                waiting.discard(place)
+                consumer.pause([TopicPartition(*place)])
+                yield place, [message for message in some if (message.offset() or 0) < end]
     except KafkaException as error:
         raise TailError(f"cannot read the topics: {error}") from error
     finally:

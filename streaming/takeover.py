@@ -13,10 +13,11 @@ from confluent_kafka.admin import AdminClient
 from streaming import metrics
 from streaming.kafkaclient import client_config
 from streaming.logid import topic_ids
+from streaming.places import Place
 from streaming.processor import Partition, UnreadableError
 from streaming.settings import ServiceSettings
 from streaming.snapshots import Snapshot, SnapshotWriter, read_snapshots
-from streaming.tails import ExpiredError, Place, read_batches
+from streaming.tails import ExpiredError, read_batches
 
 log = structlog.stdlib.get_logger()
 SAY_EVERY_S = 5.0

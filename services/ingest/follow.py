@@ -21,9 +21,9 @@ from services.ingest.seen import STOCKS_DAY_SHIFT_US, Seen
 from services.ingest.writer import AS_QUOTE_COPY, AS_REFERENCE
 from streaming.fatal import die
 from streaming.kafkaclient import bounded_queue, client_config
+from streaming.places import Place
 
 log = structlog.stdlib.get_logger()
-Place = tuple[str, int]
 MARGIN_MS: Final = 60_000
 """Read back beyond the horizon: the broker's clock, which marks the records, may differ from the exchanges'."""
 GAPS_BACK: Final = 10_000

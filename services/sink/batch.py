@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from marketdata.records import DeadLetter
-from services.sink.positions import Move, Place
+from services.sink.positions import Move
 from services.sink.tables import Table
+from streaming.places import Place
 
 MOST_BYTES: Final = 64 * 1024 * 1024
 

@@ -21,10 +21,11 @@ from services.sink.evict import evict_stalled_rivals
 from services.sink.migrate import migrate, read_migrations
 from services.sink.partitions import DailyPartitions, days_ahead, delete_old_rows
 from services.sink.patience import LONGEST_WAIT_S, StoppedError
-from services.sink.positions import LogId, Place, Position
+from services.sink.positions import LogId, Position
 from services.sink.settings import SinkSettings
 from services.sink.storage import PLAIN, Mode, choose_mode, set_retention
 from services.sink.store import Store
+from streaming.places import Place
 
 T = TypeVar("T")
 APPLICATION = "market sink"

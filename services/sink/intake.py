@@ -11,10 +11,11 @@ import structlog
 from marketdata.records import DeadLetter
 from services.sink.batch import Batch
 from services.sink.metrics import DROPPED
-from services.sink.positions import Move, Place, Position
+from services.sink.positions import Move, Position
 from services.sink.readers import Readers, Whence
 from services.sink.settings import SinkSettings
 from streaming.deadletters import DeadLetterLimit
+from streaming.places import Place
 from streaming.reader import SrcFilter
 
 BAD: Final = (msgspec.MsgspecError, ValueError, RecursionError)

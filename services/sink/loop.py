@@ -21,13 +21,14 @@ from services.sink.deadletters import DeadLetters
 from services.sink.intake import Intake
 from services.sink.outlook import Outlook
 from services.sink.patience import StoppedError, patiently
-from services.sink.positions import Place, Position, PositionMissError
+from services.sink.positions import Position, PositionMissError
 from services.sink.settings import SinkSettings
 from services.sink.unclaimed import UnclaimedWatch
 from streaming.deadletters import MostlyUnreadableError
 from streaming.fatal import die
 from streaming.metrics import REBALANCES
 from streaming.ops import Pulse
+from streaming.places import Place
 from streaming.tracing import parent_of, tracing_of
 
 FETCH = 1_000

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from services.sink import metrics
 from services.sink.batch import Batch
-from services.sink.positions import Place
+from streaming.places import Place
 
 LOOK_S = 1.0
 log = structlog.stdlib.get_logger()

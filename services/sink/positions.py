@@ -10,9 +10,8 @@ import structlog
 from psycopg import Connection
 
 from marketdata.records import Src
+from streaming.places import Place
 
-Place = tuple[str, int]
-"""(topic, partition)."""
 log = structlog.stdlib.get_logger()
 
 

@@ -10,9 +10,9 @@ import structlog
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from services.sink.positions import Place
 from streaming.groups import read_group
 from streaming.kafkaclient import client_config
+from streaming.places import Place
 
 EVERY_S: Final = 15.0
 REQUEST_S: Final = 10.0

@@ -110,7 +110,7 @@ def expected(log: list[Record]) -> list[RatioMark]:
             counts = [
                 t for t, then in above
                 if t.symbol == symbol and then <= t.ts < clock and t.correction != 10
-                if updates_of(t.conditions, True).high_low
+                if updates_of(t.conditions, regular_hours=True).high_low
             ]  # fmt: skip
             trade = max(counts, key=key, default=None)
             if trade is None or clock - trade.ts > HORIZON or btc.ts <= trade.ts:

@@ -9,7 +9,7 @@ from marketdata.conditions import EVERYTHING, Updates, updates_of
 
 
 def test_no_condition_updates_everything() -> None:
-    assert updates_of((), True) == EVERYTHING
+    assert updates_of((), regular_hours=True) == EVERYTHING
 
 
 @pytest.mark.parametrize(
@@ -24,13 +24,13 @@ def test_no_condition_updates_everything() -> None:
     ],
 )
 def test_table(conditions: tuple[int, ...], expected: Updates) -> None:
-    assert updates_of(conditions, True) == expected
+    assert updates_of(conditions, regular_hours=True) == expected
 
 
 def test_form_t_forms_prices_only_outside_regular_hours() -> None:
-    assert not updates_of((12,), True).high_low
-    assert updates_of((12,), False) == EVERYTHING
-    assert not updates_of((12, 37), False).high_low
+    assert not updates_of((12,), regular_hours=True).high_low
+    assert updates_of((12,), regular_hours=False) == EVERYTHING
+    assert not updates_of((12, 37), regular_hours=False).high_low
 
 
 def test_every_row_of_the_vendors_table(shared_data: Path | None) -> None:
@@ -41,4 +41,4 @@ def test_every_row_of_the_vendors_table(shared_data: Path | None) -> None:
     assert len(rows) > 40
     for row in rows:
         expected = tuple(row[f"updates_{what}"] == "Y" for what in ("high_low", "open_close", "volume"))
-        assert updates_of((int(row["id"]),), True) == expected, row
+        assert updates_of((int(row["id"]),), regular_hours=True) == expected, row
