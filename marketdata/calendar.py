@@ -1,7 +1,7 @@
 """Regular hours of the New York stock exchange, as plain numbers.
 
-Source: exchange_calendars' XNYS (holidays, half days, daylight saving). Days outside what the library knows follow
-the weekday rule without holidays.
+Source: marketdata/exchange_days.py for holidays and half days, the tz database for daylight saving. Days outside the
+table's years follow the weekday rule without holidays.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from functools import cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from marketdata.exchange_days import HALF_DAYS, HOLIDAYS
 from marketdata.units import DAY_US, SECOND_US
 
 Session = tuple[int, int]
 CLOSED: Final[Session] = (0, 0)
-FIRST_DAY: Final = "2000-01-03"
-LAST_DAY: Final = "2035-12-31"
+ALL_BY_RULE: Final = (0, -1)
+OPENS, CLOSES, CLOSES_EARLY = time(9, 30), time(16), time(13)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NEW_YORK: Final = ZoneInfo("America/New_York")
 _TRADING_DAY_SHIFT_US: Final = 5 * 3600 * SECOND_US
 
@@ -31,45 +33,47 @@ def trading_day(ts: int) -> int:
 
 
 class TradingHours:
-    """Regular sessions [open, close) by UTC day: each lies within one."""
+    """Regular sessions [open, close) by UTC day: each lies within one.
+
+    ``known`` is the first and the last day of which ``sessions`` says all; others are New York's.
+    """
 
     def __init__(self, sessions: Mapping[int, Session], known: tuple[int, int]) -> None:
         self._sessions = dict(sessions)
         self._first, self._last = known
+        self._latest = CLOSED  # the session that a trade was last found in: the next one mostly lies there too
 
     def session(self, ts: int) -> Session:
         """The regular session of the UTC day of ``ts`` in µs, (0, 0) where the exchange stays closed."""
         day = ts // DAY_US
         found = self._sessions.get(day)
         if found is None:
-            found = CLOSED if self._first <= day <= self._last else _weekday_session(day)
+            found = CLOSED if self._first <= day <= self._last else _by_rule(day)
             self._sessions[day] = found
         return found
 
     def is_regular(self, ts: int) -> bool:
         """Whether ``ts`` in µs lies in a regular session."""
-        opens, closes = self.session(ts)
-        return opens <= ts < closes
+        opens, closes = self._latest
+        if opens <= ts < closes:
+            return True
+        opens, closes = session = self.session(ts)
+        if opens <= ts < closes:
+            self._latest = session
+            return True
+        return False
 
 
 @cache
 def new_york_hours() -> TradingHours:
-    """The calendar of the New York stock exchange (building it takes about a second, once)."""
-    import exchange_calendars
-
-    schedule = exchange_calendars.get_calendar("XNYS", start=FIRST_DAY, end=LAST_DAY)
-    sessions: dict[int, Session] = {}
-    for opens, closes in zip(schedule.opens, schedule.closes, strict=True):
-        start, end = int(opens.timestamp()) * SECOND_US, int(closes.timestamp()) * SECOND_US
-        sessions[start // DAY_US] = (start, end)
-    return TradingHours(sessions, (min(sessions), max(sessions)))
+    """The calendar of the New York stock exchange."""
+    return TradingHours({}, ALL_BY_RULE)
 
 
-def _weekday_session(day: int) -> Session:
-    date = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)
-    if date.weekday() >= 5:
+def _by_rule(day: int) -> Session:
+    date = (_EPOCH + timedelta(days=day)).date()
+    if date.weekday() >= 5 or date in HOLIDAYS:
         return CLOSED
-    opens, closes = (
-        int(datetime.combine(date.date(), at, _NEW_YORK).timestamp()) * SECOND_US for at in (time(9, 30), time(16))
-    )
-    return opens, closes
+    closes = CLOSES_EARLY if date in HALF_DAYS else CLOSES
+    begin, end = (int(datetime.combine(date, at, _NEW_YORK).timestamp()) * SECOND_US for at in (OPENS, closes))
+    return begin, end

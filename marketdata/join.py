@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import itemgetter
@@ -25,11 +26,9 @@ STALE_REFERENCE: Final[RatioReason] = "stale_reference"
 PAST_HORIZON: Final[RatioReason] = "past_horizon"
 CORRECTION_RECORD: Final[RatioReason] = "correction_record"
 
-_Answer = tuple[str | None, float | None, int | None, int | None, float | None, float | None, float | None]
 _decode: Final = msgspec.json.Decoder(Trade).decode
 ALWAYS: Final = -1
 """The offset of what counts for every trade, wherever it stands: back-filled trades, and those before a restart."""
-_NO_ANSWER: Final[_Answer] = (None, None, None, None, None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,8 @@ class RatioJoin:
         self._hours = hours
         self._max_age = settings.max_age_us
         self._history = ReferenceHistory()
-        self._recent: dict[int, list[tuple[int, bytes]]] = {}  # by the second: offsets and records of stock trades
+        # By the second: offsets and records of stock trades.
+        self._recent: defaultdict[int, list[tuple[int, bytes]]] = defaultdict(list)
         self._revisions: dict[tuple[OrderKey, str], int] = {}
         self._filled: list[tuple[Reference, int]] = []  # since the last clock, with their places in the log
         self._pruned = 0
@@ -172,7 +172,7 @@ class RatioJoin:
             return None
         match, reason = self._match(trade)
         if reason is not CORRECTION_RECORD and reason is not PAST_HORIZON:
-            self._recent.setdefault(trade.ts // SECOND_US, []).append((src[1], raw))
+            self._recent[trade.ts // SECOND_US].append((src[1], raw))
         return self._ratio(trade, match, reason, src, now)
 
     def _revised(self, oldest: int, src: Src, now: int) -> list[Ratio]:
@@ -228,26 +228,32 @@ class RatioJoin:
     def _ratio(  # noqa: PLR0917 - by position it costs a fourth
         self, trade: Trade, match: Reference | None, reason: RatioReason | None, src: Src, now: int, revision: int = 0
     ) -> Ratio:
-        updates = updates_of(trade.conditions, self._hours.is_regular(trade.ts))
-        if trade.correction in CORRECTION_RECORDS:
-            updates = NOTHING
-        # By position, in the order of the record's fields.
+        ts, price, size, correction = trade.ts, trade.price, trade.size, trade.correction
+        high_low, open_close, volume = updates_of(trade.conditions, self._hours.is_regular(ts))
+        if correction in CORRECTION_RECORDS:
+            high_low, open_close, volume = NOTHING
+        symbol = btc = btc_ts = age = btc_size = ratio = inverse = None
+        if match is not None:
+            symbol, btc, btc_ts, btc_size = match.symbol, match.price, match.ts, match.size
+            age, ratio, inverse = ts - btc_ts, price / btc, btc / price
+        # By position, in the order of the record's fields, and no unpacking: both cost as much again.
         return Ratio(
-            trade.symbol, trade.ts, trade.received_ts, trade.exchange, trade.id, trade.epoch,
-            trade.price, trade.size, int(trade.size), *updates, src, now,
-            *_answer(trade, match), reason, trade.sequence, trade.trf, trade.correction, revision,  # type: ignore[arg-type]
-            trade.bid, trade.ask,
+            trade.symbol, ts, trade.received_ts, trade.exchange, trade.id, trade.epoch,
+            price, size, int(size), high_low, open_close, volume, src, now,
+            symbol, btc, btc_ts, age, btc_size, ratio, inverse, reason,
+            trade.sequence, trade.trf, correction, revision, trade.bid, trade.ask,
         )  # fmt: skip
 
     def _match(self, trade: Trade) -> tuple[Reference | None, RatioReason | None]:
+        ts, intake = trade.ts, self.intake
         if trade.correction in CORRECTION_RECORDS:
             return None, CORRECTION_RECORD
-        if trade.ts < self.intake.oldest:
+        if ts < intake.clock - intake.horizon_us:
             return None, PAST_HORIZON
-        match = self._history.as_of(trade.ts)
+        match = self._history.as_of(ts)
         if match is None:
             return None, NO_REFERENCE
-        if trade.ts - match.ts > self._max_age:
+        if ts - match.ts > self._max_age:
             return None, STALE_REFERENCE
         return match, None
 
@@ -260,11 +266,3 @@ class RatioJoin:
             del self._recent[second]
         for key in [k for k in self._revisions if k[0][0] < oldest]:
             del self._revisions[key]
-
-
-def _answer(trade: Trade, match: Reference | None) -> _Answer:
-    """The fields of a ratio record from ``reference`` to ``inverse_ratio``."""
-    if match is None:
-        return _NO_ANSWER
-    price, btc = trade.price, match.price
-    return match.symbol, btc, match.ts, trade.ts - match.ts, match.size, price / btc, btc / price

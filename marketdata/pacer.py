@@ -30,6 +30,11 @@ class Pacer:
             self._resting[symbol] = now + self._step
         return due
 
+    @property
+    def has_news(self) -> bool:
+        """Whether any symbol's news is not sent yet."""
+        return bool(self._ready or self._again)
+
     def forget(self) -> None:
         """There is no news of any symbol."""
         self._ready.clear()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -17,6 +16,7 @@ import uvloop
 from streaming.admin import PartitionMismatchError, await_topics
 from streaming.fatal import die
 from streaming.heap import give_back_freed_memory
+from streaming.interpreter import tune_for_records
 from streaming.logs import configure_logs
 from streaming.ops import Health, OpsServer
 from streaming.processor import Stage
@@ -25,12 +25,6 @@ from streaming.stage import StageWorker
 from streaming.watch import Watchdog
 
 log = structlog.stdlib.get_logger()
-SWITCH_INTERVAL_S = 0.0002
-"""Faust reads in one thread and works in another: with Python's default of 5 ms each waits for the other."""
-GC_THRESHOLDS = (20_000, 20, 50)
-"""Nearly all goes by its count of references; what does not is little, and to look for it at every 700th object, as
-Python does by default, took a ninth of the aggregator."""
-
 STOP_WITHIN_S = 7.0
 """Faust can wait for ever if it is told to stop while it joins its group. Nothing it then holds would be missed."""
 
@@ -72,7 +66,6 @@ def run_stages(settings: ServiceSettings, service: str, stages: tuple[Stage, ...
         await_topics(settings.kafka_bootstrap_servers, _wanted(settings, stages))
     except PartitionMismatchError as error:
         die(str(error), service=service)
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = StageWorker(settings, service, stages)
@@ -81,8 +74,7 @@ def run_stages(settings: ServiceSettings, service: str, stages: tuple[Stage, ...
     health.add_life("loop", worker.pulse.check)
     watchdog.start()
     log.info("started", inputs=[s.input for s in stages], metrics_port=ops.port)
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
+    tune_for_records()
     worker.restore_ahead()
     try:
         _Worker(worker, loop).execute_from_commandline()

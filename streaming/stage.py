@@ -33,7 +33,7 @@ from streaming.takeover import begin_partitions
 from streaming.tracing import Process, traced, tracing_of
 
 log = structlog.stdlib.get_logger()
-DELIVERIES_EVERY_S = 0.01
+DELIVERIES_EVERY_S = 0.02
 
 
 class StageWorker:
@@ -206,9 +206,9 @@ class StageWorker:
 
     async def _serve_deliveries(self) -> None:
         """Have deliveries reported while no run comes; a timer of Faust's warns whenever that takes a moment."""
+        metrics.UNFINISHED.set_function(lambda: self.app.consumer.unfinished_records)
         while True:
             serve_deliveries(self.producer)
-            metrics.UNFINISHED.set(self.app.consumer.unfinished_records)
             self.pulse.beat()
             self._send_paced()
             await asyncio.sleep(DELIVERIES_EVERY_S)

@@ -70,6 +70,8 @@ class LiveSender:
 
         A symbol whose candles are all over is not sent. What the producer has no room for waits for the next time.
         """
+        if not self._pacer.has_news:
+            return
         heard = max(self._heard, self._engine.clock)
         if now - heard > BEHIND_US or not self._budget.is_free(now):
             return

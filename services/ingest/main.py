@@ -23,6 +23,7 @@ from services.ingest.writer import Writer
 from streaming.admin import PartitionMismatchError, ensure_topics
 from streaming.fatal import die
 from streaming.heap import give_back_freed_memory
+from streaming.interpreter import tune_for_records
 from streaming.kafkaclient import client_config
 from streaming.logs import configure_logs
 from streaming.ops import Health, OpsServer
@@ -38,6 +39,7 @@ def main() -> None:
     settings = IngestSettings()
     configure_logs("ingest", settings.log_level, settings.log_format)
     give_back_freed_memory()
+    tune_for_records()
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stopping.set())

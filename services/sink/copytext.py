@@ -37,15 +37,10 @@ def _field(value: Value) -> bytes:
     return b'"' + value.replace("\\", "\\\\").replace('"', '\\"').encode() + b'"'
 
 
-def timestamp(us: int) -> str:
-    """Microseconds since the epoch as a TIMESTAMPTZ, exactly."""
-    return f"{_second(us // 1_000_000)}.{us % 1_000_000:06d}+00"
-
-
 @lru_cache(maxsize=65_536)
-def repeated_timestamp(us: int | None) -> str | None:
-    """As ``timestamp``, for times that stand in many rows; None stays None."""
-    return None if us is None else timestamp(us)
+def timestamp(us: int) -> str:
+    """Microseconds since the epoch as a TIMESTAMPTZ, exactly. Most stand in many rows: what is known is kept."""
+    return f"{_second(us // 1_000_000)}.{us % 1_000_000:06d}+00"
 
 
 @lru_cache(maxsize=65_536)

@@ -15,7 +15,7 @@ from services.sink.positions import Move, Position
 from services.sink.readers import Readers, Whence
 from services.sink.settings import SinkSettings
 from streaming.deadletters import DeadLetterLimit
-from streaming.places import Place
+from streaming.places import Place, by_place
 from streaming.reader import SrcFilter
 
 BAD: Final = (msgspec.MsgspecError, ValueError, RecursionError)
@@ -61,19 +61,24 @@ class Intake:
         claimed again (the topic may be another one by now). The same jump is believed the second time.
         """
         dropped = self._filter.dropped
+        for place, some in by_place(messages):
+            if place in self._next:
+                self._take_stretch(place, some)
+            if self.doubtful:
+                break
+        DROPPED.inc(self._filter.dropped - dropped)
+
+    def _take_stretch(self, place: Place, messages: list[Any]) -> None:
+        """Take consecutive records of one partition."""
+        expected = self._next[place]
         for message in messages:
-            place = (message.topic(), message.partition())
-            expected = self._next.get(place)
-            if expected is None:
-                continue
             offset = message.offset()
             if offset != expected and not self._believed(place, expected, offset):
                 self.doubtful = True
-                break
-            self._row(message, *place)
+                return
+            self._row(message, Whence(*place, offset))
             self._base.setdefault(place, expected)
-            self._next[place] = offset + 1
-        DROPPED.inc(self._filter.dropped - dropped)
+            self._next[place] = expected = offset + 1
 
     def _believed(self, place: Place, expected: int, found: int) -> bool:
         if self._jumps.get(place) != (expected, found):
@@ -102,16 +107,16 @@ class Intake:
         batch.moves = {p: Move(old, self._next[p], self._filter.last(*p)) for p, old in base.items()}
         return batch
 
-    def _row(self, message: Any, topic: str, partition: int) -> None:
-        whence = Whence(topic, partition, message.offset())
+    def _row(self, message: Any, whence: Whence) -> None:
+        is_retry = whence.topic == self._retry
         seen: SrcFilter | None = self._filter
         try:
-            if topic == self._retry:
+            if is_retry:
                 whence, seen = original(message), None
             self._readers.read(message, whence, seen, self.batch)
         except BAD as error:
             self.batch.refuse(self._letter(message, whence, error))
-            if topic != self._retry:  # what an operator sends again may well be bad still
+            if not is_retry:  # what an operator sends again may well be bad still
                 self._limit.unreadable(*whence)
 
     def _letter(self, message: Any, whence: Whence, error: Exception) -> DeadLetter:

@@ -19,6 +19,7 @@ from services.sink.settings import SinkSettings
 from streaming.admin import PartitionMismatchError, ensure_topics
 from streaming.fatal import die
 from streaming.heap import give_back_freed_memory
+from streaming.interpreter import tune_for_records
 from streaming.kafkaclient import client_config
 from streaming.logs import configure_logs
 from streaming.ops import Health, OpsServer
@@ -36,6 +37,7 @@ def main() -> int:
         return 2
     configure_logs("sink", settings.log_level, settings.log_format)
     give_back_freed_memory()
+    tune_for_records()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -9,7 +9,7 @@ import msgspec
 
 from marketdata.features import PriceFeatures, RatioFeatures
 from marketdata.records import Candle, DeadLetter, Gap, LateTrade, Luld, Quote, Ratio, RatioBlock, Src
-from services.sink.copytext import Value, line, repeated_timestamp, timestamp
+from services.sink.copytext import Value, line, timestamp
 
 PROMISED_SYMBOL: Final = 10  # VARCHAR(10), promised to users
 LONGEST_KEY: Final = 64  # of a text in a key: an index entry has room for 2,700 bytes
@@ -39,8 +39,8 @@ def tick_line(r: Ratio) -> bytes:
     return line((
         timestamp(r.ts), r.symbol, r.btc_price, r.stock_price, r.ratio, r.btc_volume, r.stock_volume, r.exchange,
         r.trf, r.id, r.sequence, r.stock_size, r.eligible, r.updates_open_close, r.updates_volume, r.inverse_ratio,
-        r.reason, r.reference, repeated_timestamp(r.btc_ts), r.btc_age_us, timestamp(r.received_ts),
-        timestamp(r.timestamp_out), r.revision, *r.src,
+        r.reason, r.reference, None if r.btc_ts is None else timestamp(r.btc_ts), r.btc_age_us,
+        timestamp(r.received_ts), timestamp(r.timestamp_out), r.revision, *r.src,
     ))  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def candle_line(c: Candle, market: str) -> bytes:
     _within("count or revision", max(counts), INT_MAX)
     _positive("count or revision", min(counts))
     return line((
-        c.symbol, c.interval, c.hours, repeated_timestamp(c.timestamp_in), repeated_timestamp(c.end), market,
+        c.symbol, c.interval, c.hours, timestamp(c.timestamp_in), timestamp(c.end), market,
         p.open, p.high, p.low, p.close, p.avg, p.vwap, p.volume, p.tick_count, p.trade_count, *_ratio(c.ratio),
         c.session, *(_NO_LULD if c.luld is None else _luld(c.luld)), c.revision, timestamp(c.timestamp_out),
         c.latency_ms, *c.src,
@@ -107,13 +107,13 @@ def candle_line(c: Candle, market: str) -> bytes:
 
 def _luld(bands: Luld) -> tuple[Value, ...]:
     _times(bands.since)
-    return (bands.limit_up, bands.limit_down, bands.state, repeated_timestamp(bands.since))
+    return (bands.limit_up, bands.limit_down, bands.state, timestamp(bands.since))
 
 
 def feature_line(c: Candle, market: str) -> bytes:
     """The row of features, of a candle that ``candle_line`` took and that has some; as in ``tables.FEATURES``."""
     return line((
-        c.symbol, c.interval, c.hours, repeated_timestamp(c.timestamp_in), market, c.revision,
+        c.symbol, c.interval, c.hours, timestamp(c.timestamp_in), market, c.revision,
         timestamp(c.timestamp_out),
         *(_NO_PRICE if c.features is None else msgspec.structs.astuple(c.features)),
         *(_NO_RATIO if c.ratio_features is None else msgspec.structs.astuple(c.ratio_features)),

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from confluent_kafka import Message
 
 from marketdata.calendar import new_york_hours
 from marketdata.candles import CandleEngine
@@ -289,26 +290,6 @@ def _plain(raw: bytes) -> Any:
         return None
 
 
-class Message:
-    def __init__(self, topic: str, offset: int, value: bytes, kind: bytes | None) -> None:
-        self._topic, self._offset, self._value, self._kind = topic, offset, value, kind
-
-    def topic(self) -> str:
-        return self._topic
-
-    def partition(self) -> int:
-        return 0
-
-    def offset(self) -> int:
-        return self._offset
-
-    def value(self) -> bytes:
-        return self._value
-
-    def headers(self) -> Any:
-        return None if self._kind is None else [("kind", self._kind)]
-
-
 def test_records_of_the_sink() -> None:
     rng, totals = random.Random(SEED), Counter[str]()
     for first in range(0, RECORDS + 2 * FRESH_EVERY, FRESH_EVERY):
@@ -318,9 +299,9 @@ def test_records_of_the_sink() -> None:
             for topic, maker in (("ratios", a_ratio), (CANDLES, a_candle)):
                 raw, whole = records(rng, first + offset, [maker], src=True)
                 dead = len(intake.batch.dead)
-                kind = rng.choice([None, b"ratio" if topic == "ratios" else b"candle"])
+                headers = rng.choice([None, [("kind", b"ratio" if topic == "ratios" else b"candle")]])
                 try:
-                    intake.take([Message(topic, offset, raw, kind)])
+                    intake.take([Message(topic=topic, partition=0, offset=offset, value=raw, headers=headers)])
                 except Exception as error:
                     raise AssertionError(f"seed {SEED}, {topic}: {raw!r}") from error
                 assert not whole or len(intake.batch.dead) == dead, (
