@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from marketdata.records import Trade
 from marketdata.units import SECOND_US
 from marketdata.vendor import CryptoTrade, StockTrade, VendorTrade
 
-EARLIEST_MS = 946_684_800_000  # 2000-01-01
+EARLIEST_US = 946_684_800_000_000  # 2000-01-01
 FUTURE_US = 3_600 * SECOND_US
-LATEST_MS = 4_102_444_800_000  # 2100-01-01
+LATEST_US = 4_102_444_800_000_000  # 2100-01-01
 MAX_NAME = 64
 MAX_PRICE = 1e12
 MAX_SIZE = 1e15
@@ -25,6 +27,20 @@ def normalise(event: VendorTrade, received_ts: int, epoch: int) -> Trade:
         NormaliseError: a price, size, time, symbol or id that no trade can have.
     """
     trade = _stock(event, received_ts, epoch) if type(event) is StockTrade else _crypto(event, received_ts, epoch)
+    if not (
+        0 < trade.price < MAX_PRICE
+        and 0 <= trade.size < MAX_SIZE
+        and 0 < len(trade.symbol) <= MAX_NAME
+        and 0 < len(trade.id) <= MAX_NAME
+        and EARLIEST_US <= trade.ts < LATEST_US
+        and trade.ts <= received_ts + FUTURE_US
+    ):
+        _refuse(event, trade, received_ts)
+    return trade
+
+
+def _refuse(event: VendorTrade, trade: Trade, received_ts: int) -> NoReturn:
+    """Say which value of ``trade`` no trade can have."""
     if not 0 < trade.price < MAX_PRICE:
         raise NormaliseError(f"price {trade.price!r} is not a positive number below {MAX_PRICE:g}")
     if not 0 <= trade.size < MAX_SIZE:
@@ -32,7 +48,7 @@ def normalise(event: VendorTrade, received_ts: int, epoch: int) -> Trade:
     if not (0 < len(trade.symbol) <= MAX_NAME and 0 < len(trade.id) <= MAX_NAME):
         raise NormaliseError(f"a trade needs a symbol and an id of 1 to {MAX_NAME} characters")
     check_time(event.t, trade.ts, received_ts)
-    return trade
+    raise AssertionError("a trade was refused for nothing")
 
 
 def check_time(sent: int, ts: int, received_ts: int, units: str = "not in milliseconds") -> None:
@@ -41,7 +57,7 @@ def check_time(sent: int, ts: int, received_ts: int, units: str = "not in millis
     Raises:
         NormaliseError: it is not of this century, or more than an hour after its receipt.
     """
-    if not EARLIEST_MS * 1_000 <= ts < LATEST_MS * 1_000:
+    if not EARLIEST_US <= ts < LATEST_US:
         raise NormaliseError(f"time {sent} is {units} of this century")
     if ts > received_ts + FUTURE_US:
         raise NormaliseError(f"time {sent} is more than an hour after its receipt")

@@ -60,11 +60,9 @@ class Backfiller:
         """Whether any call may be made."""
         return self._client.calls_per_minute > 0
 
-    def heard(self, market: str, trade: Trade) -> None:
-        """A trade was received live."""
-        overlap = self._overlaps.get(market)
-        if overlap is not None:
-            overlap.heard(trade)
+    def overlap(self, market: str) -> Overlap | None:
+        """What wants to hear of each live trade; None where no gap is being filled."""
+        return self._overlaps.get(market)
 
     def symbols(self, market: str) -> list[str]:
         """What is subscribed; of a subscription to all, what was seen within the horizon."""

@@ -16,7 +16,7 @@ from marketdata.clock import LiveClock
 from marketdata.normalise import NormaliseError, normalise
 from marketdata.topics import MARKETS
 from marketdata.units import SECOND_US
-from marketdata.vendor import StockTrade
+from marketdata.vendor import CryptoTrade, StockTrade, VendorTrade
 from services.ingest import metrics
 from services.ingest.backfill import Backfiller
 from services.ingest.banding import take_bands
@@ -246,9 +246,21 @@ class Live:
         frame = read_frame(raw, luld=self._settings.luld, quotes=quoting is not None)
         if quoting is not None and frame.quotes:
             quoting.take(market, frame.quotes, received_ts)
-        writer, clock, epoch = self._writer, self._clocks[market], self._writer.epoch
-        for event in frame.trades:
-            if (type(event) is StockTrade) != (market == "stocks"):
+        writer = self._writer
+        if frame.trades:
+            self._write_trades(market, frame.trades, received_ts)
+        take_bands(writer, market, frame.bands, received_ts)
+        for reason, bad in frame.bad:
+            writer.dead_letter(reason, bad, received_ts)
+        metrics.IGNORED.inc(frame.ignored)
+
+    def _write_trades(self, market: str, events: list[VendorTrade], received_ts: int) -> None:
+        """Write the trades of one frame; what is the same for all of them is asked once."""
+        writer, quoting, overlap = self._writer, self._quoting, self._backfiller.overlap(market)
+        epoch, own = writer.epoch, StockTrade if market == "stocks" else CryptoTrade
+        heard, newest = self._silence.of(market), 0
+        for event in events:
+            if type(event) is not own:
                 reason = f"{type(event).__name__} on the {market} cluster"
                 writer.dead_letter(reason, msgspec.json.encode(event), received_ts)
                 continue
@@ -259,18 +271,18 @@ class Live:
                 continue
             if quoting is not None:
                 trade = quoting.stamped(market, trade)
-            clock.trade(trade.ts, received_ts)
-            self._silence.heard(market, trade.symbol, received_ts)
+            if trade.ts > newest:
+                newest = trade.ts
+            if trade.symbol in heard:
+                heard[trade.symbol] = received_ts
             writer.trade(market, trade)
-            self._backfiller.heard(market, trade)
-        take_bands(writer, market, frame.bands, received_ts)
-        for reason, bad in frame.bad:
-            writer.dead_letter(reason, bad, received_ts)
-        metrics.IGNORED.inc(frame.ignored)
-        if frame.trades:
-            self._newest_trades[market] = received_ts
-            metrics.RECEIVED.labels(market).inc(len(frame.trades))
-            metrics.RECEIVE_DELAY.labels(market).observe((received_ts - frame.trades[-1].t * 1_000) / SECOND_US)
+            if overlap is not None:
+                overlap.heard(trade)
+        if newest:
+            self._clocks[market].trade(newest, received_ts)  # of trades received together the newest lags least
+        self._newest_trades[market] = received_ts
+        metrics.RECEIVED.labels(market).inc(len(events))
+        metrics.RECEIVE_DELAY.labels(market).observe((received_ts - events[-1].t * 1_000) / SECOND_US)
 
     def _quotes(self) -> Quoting:
         settings = self._settings

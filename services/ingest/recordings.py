@@ -12,7 +12,7 @@ from typing import IO, Final, cast
 
 import msgspec
 
-from marketdata.normalise import EARLIEST_MS, LATEST_MS
+from marketdata.normalise import EARLIEST_US, LATEST_US
 from marketdata.records import UNREADABLE
 from marketdata.vendor import OTHER_CHANNELS, StockTrade, VendorTrade
 
@@ -77,7 +77,7 @@ def read_events(path: Path, aside: Aside) -> Iterator[VendorTrade]:
             if event is None:
                 continue
         time_ms = event.t
-        if not EARLIEST_MS <= time_ms < LATEST_MS:
+        if not EARLIEST_US <= time_ms * 1_000 < LATEST_US:
             aside(f"time {time_ms} is not in milliseconds of this century", line)
             continue
         if time_ms < last:

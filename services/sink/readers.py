@@ -17,6 +17,7 @@ from marketdata.records import (
     Quote,
     Ratio,
     RatioBlock,
+    Record,
     Reference,
     Src,
     Trade,
@@ -52,6 +53,7 @@ class Readers:
         topics = settings.topics
         self._candles = settings.candle_topics
         self._markets = {topics.late(m): m for m in MARKETS} | {topics.rebuilt(m): m for m in MARKETS}
+        self._ratio: Callable[[bytes], Record] = msgspec.json.Decoder(Ratio).decode
         self._any_ratio = msgspec.json.Decoder(Ratio | Clock | Reference | Trade | Band).decode
         self._candle = msgspec.json.Decoder(Candle)
         self._quotes = {topics.quotes(m): m for m in MARKETS} if settings.quotes else {}
@@ -87,10 +89,14 @@ class Readers:
         reader(message, whence, seen, batch)
 
     def _take_ratio(self, message: Any, whence: Whence, seen: SrcFilter | None, batch: Batch) -> None:
-        value = message.value() or b""
-        if not value.startswith(RATIO_BEGINS) and _kind(message) not in {None, b"ratio"}:
-            return  # clocks, bands and BTC copies are not worth decoding
-        record = self._any_ratio(value)
+        value, decode = message.value() or b"", self._ratio
+        if not value.startswith(RATIO_BEGINS):
+            kind = _kind(message)
+            if kind is None:
+                decode = self._any_ratio
+            elif kind != b"ratio":
+                return  # clocks, bands and BTC copies are not worth decoding
+        record = decode(value)
         if type(record) is not Ratio or not _new(seen, whence, record.src):
             return
         if record.correction not in NOT_TRADES:

@@ -12,7 +12,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +19,6 @@ from confluent_kafka import Message
 
 from marketdata.calendar import new_york_hours
 from marketdata.candles import CandleEngine
-from marketdata.clock import LiveClock
 from marketdata.feature_book import FeatureBook, FeatureSettings
 from marketdata.intake import Intake
 from marketdata.intervals import levels
@@ -30,13 +28,13 @@ from marketdata.topics import Topics
 from services.aggregator.crypto import CryptoProcessor
 from services.aggregator.publisher import Publisher
 from services.aggregator.stocks import StocksProcessor
-from services.ingest.live import Live
 from services.ingest.segments import Received
 from services.ratio.processor import RatioProcessor
 from services.sink.intake import Intake as SinkIntake
 from services.sink.positions import Position
 from services.sink.settings import SinkSettings
 from streaming.processor import UnreadableError
+from tests.support.bare_live import bare_live
 from tests.support.mutations import change_bytes, change_value, dump, noise
 from tests.support.vendor_oracle import judge, trades_in
 from tests.unit.test_ingest_writer import FakeProducer, new_writer
@@ -96,21 +94,13 @@ class Ingest:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.producer = FakeProducer()
         monkeypatch.setattr("services.ingest.writer.exact_producer", lambda *_, **__: self.producer)
-        self._live: Any = SimpleNamespace(
-            _settings=SimpleNamespace(luld=False),
-            _quoting=None,
-            _writer=new_writer(),
-            _clocks={market: LiveClock(250_000, 0, 2_000_000, 0) for market in ("stocks", "crypto")},
-            _silence=SimpleNamespace(heard=lambda *_: None),
-            _backfiller=SimpleNamespace(heard=lambda *_: None),
-            _newest_trades={},
-        )
+        self._live = bare_live(new_writer())
 
     def take(self, market: str, raw: bytes) -> tuple[list[tuple[Any, ...]], int, int]:
         """(trades that reached their topic, dead letters, repeats that were dropped)."""
         self.producer.written.clear()
         before = self._live._writer.counts()["duplicates"]
-        Live._write(self._live, Received(market, NOW, raw))
+        self._live._write(Received(market, NOW, raw))
         written, dead = [], 0
         for topic, value, *_, headers in self.producer.written:
             record = json.loads(value)

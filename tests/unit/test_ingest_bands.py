@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
 from marketdata.calendar import new_york_hours
-from marketdata.clock import LiveClock
 from marketdata.join import JoinSettings, RatioJoin
 from marketdata.partition import partition_of
 from marketdata.records import Band, Clock, Trade, encode
 from marketdata.topics import Topics
-from services.ingest.live import Live
 from services.ingest.segments import Received
 from services.ingest.settings import IngestSettings
 from services.ratio.processor import RatioProcessor
+from tests.support.bare_live import bare_live
 from tests.unit.test_ingest_writer import FakeProducer, P, new_writer, producer
 
 __all__ = ["producer"]
@@ -32,17 +30,7 @@ def band(epoch: int = 1) -> Band:
 
 
 def taken(raw: bytes, market: str, *, luld: bool) -> None:
-    live: Any = SimpleNamespace(
-        _settings=SimpleNamespace(luld=luld),
-        _quoting=None,
-        _writer=new_writer(),
-        _clocks={m: LiveClock(250_000, 0, 2_000_000, 0) for m in ("stocks", "crypto")},
-        _silence=SimpleNamespace(heard=lambda *_: None),
-        _backfiller=SimpleNamespace(heard=lambda *_: None),
-        _newest_trades={},
-    )
-    live._band = lambda *given: Live._band(live, *given)
-    Live._write(live, Received(market, NOW, raw))
+    bare_live(new_writer(), luld=luld)._write(Received(market, NOW, raw))
 
 
 @pytest.mark.parametrize(("luld", "channels"), [("", "T.A,T.B"), ("true", "T.A,T.B,LULD.A,LULD.B")])

@@ -135,13 +135,13 @@ def test_silence_counts_from_the_start_and_only_while_the_market_is_open() -> No
     with capture_logs() as logs:
         for second in range(0, 290, 10):
             watch.look(NOW + second * SECOND_US, is_open)
-        watch.heard("stocks", "MARA", NOW + 290 * SECOND_US)
-        watch.heard("crypto", "BTC-USD", NOW)
+        watch.of("stocks")["MARA"] = NOW + 290 * SECOND_US
+        assert not watch.of("crypto")
         assert logs == []
         for second in (305, 310, 320):
             watch.look(NOW + second * SECOND_US, is_open)
         assert [entry["symbols"] for entry in logs] == [["RIOT"]], "said once"
-        watch.heard("stocks", "RIOT", NOW + 321 * SECOND_US)
+        watch.of("stocks")["RIOT"] = NOW + 321 * SECOND_US
         watch.look(NOW + 330 * SECOND_US, is_open)
         assert [entry["symbols"] for entry in logs] == [["RIOT"], []]
         opened = False
