@@ -98,7 +98,7 @@ def _run(contender: Contender, given: Input) -> tuple[float, float]:
     bench.broker.recreate(_outputs(given, contender, output))
     try:
         with started(job, contender, bench, output, group) as child:
-            cpu = _await(child, bench.broker, output, given.expected.wanted(contender))
+            cpu = _await(child, bench.broker, output, given.expected.wanted(contender), job.stall_s)
         verdict = given.expected.judge(chain.from_iterable(bench.broker.batches([output])), contender)
     finally:
         _delete(bench.servers.bootstrap, lambda name: group in name)  # they make some of their own, named after it
@@ -109,17 +109,21 @@ def _run(contender: Contender, given: Input) -> tuple[float, float]:
     return verdict.last - verdict.first, cpu
 
 
-def _await(child: Child, broker: Broker, output: str, wanted: int) -> float:
+def _await(child: Child, broker: Broker, output: str, wanted: int, stall_s: float) -> float:
     """Wait until ``output`` holds so many records; the CPU seconds of all threads since it held the first."""
-    deadline, before = time.monotonic() + LONGEST_RUN_S, None
+    started = moved = time.monotonic()
+    latest, before = 0, None
     while (there := broker.records(output)) < wanted:
+        now = time.monotonic()
         if there and before is None:
             before = _cpu(child)
+        if there > latest:
+            latest, moved = there, now
         if not child.running:
             raise child.died()
-        if time.monotonic() > deadline:
-            raise BenchError(f"{there:,} of {wanted:,} records were there after {LONGEST_RUN_S:g} s; "
-                             f"the log ends:\n{child.output()[-1_500:]}")  # fmt: skip
+        if now > started + LONGEST_RUN_S or (there and now > moved + stall_s):
+            raise BenchError(f"{there:,} of {wanted:,} records were there after {now - started:.0f} s, the newest "
+                             f"for {now - moved:.0f} s; the log ends:\n{child.output()[-1_500:]}")  # fmt: skip
         time.sleep(POLL_S)
     return _cpu(child) - (before or 0.0)
 

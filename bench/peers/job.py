@@ -26,13 +26,15 @@ class Verdict(NamedTuple):
 
 
 class Expected(Protocol):
-    """What must come of an input of so many ``trades``; ``outputs`` are compared."""
+    """What must come of an input."""
 
     @property
-    def trades(self) -> int: ...  # noqa: D102
+    def trades(self) -> int:
+        """How many the input holds."""
 
     @property
-    def outputs(self) -> int: ...  # noqa: D102
+    def outputs(self) -> int:
+        """How many candles or ratios are compared."""
 
     def wanted(self, contender: Contender) -> int:
         """How many records the output topic of ``contender`` holds when all is done."""
@@ -57,7 +59,8 @@ class Job:
 
     ``service`` of the product does it; ``topics`` are all that this service writes, by its contender's settings, and
     among them ``output`` is compared. A peer's program is ``program`` in its folder. ``trades`` is how many there are
-    for the fastest if no one says otherwise; ``compared`` names the outputs.
+    for the fastest if no one says otherwise; ``compared`` names the outputs, of which the next comes within
+    ``stall_s`` seconds if anything is to come.
     """
 
     title: str
@@ -71,6 +74,7 @@ class Job:
     tally: Callable[[Scale], Tally]
     contenders: tuple[Contender, ...]
     trades: int
+    stall_s: float
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -39,4 +39,5 @@ JOIN: Final = Job(
     tally=lambda scale: Answers(scale.partitions),
     contenders=CONTENDERS,
     trades=1_500_000,  # above 20 s for all but the fastest, on two cores
+    stall_s=60,
 )
