@@ -80,16 +80,36 @@ def servers_of(directory: Path) -> Iterator[tuple[Servers, bool]]:
         return
     if missing := check_tools():
         raise NativeError("\n".join(missing))
-    kafka, postgres = KafkaBroker(directory / "kafka"), PostgresServer(directory / "postgres")
+    postgres = PostgresServer(directory / "postgres")
+    with _kafka(directory) as bootstrap:
+        try:
+            say("starting PostgreSQL")
+            postgres.start()
+            yield Servers(bootstrap, postgres.dsn), True
+        finally:
+            postgres.stop()
+            shutil.rmtree(postgres.data_dir, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def kafka_of(directory: Path) -> Iterator[tuple[Servers, bool]]:
+    """The same where no database is needed: its DSN is empty."""
+    if bootstrap := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        yield Servers(bootstrap, ""), False
+        return
+    with _kafka(directory) as bootstrap:
+        yield Servers(bootstrap, ""), True
+
+
+@contextlib.contextmanager
+def _kafka(directory: Path) -> Iterator[str]:
+    kafka = KafkaBroker(directory / "kafka")
     try:
-        say("starting Kafka and PostgreSQL")
+        say("starting Kafka")
         kafka.start()
-        postgres.start()
-        yield Servers(kafka.bootstrap, postgres.dsn), True
+        yield kafka.bootstrap
     finally:
         kafka.stop()
-        postgres.stop()
-        shutil.rmtree(postgres.data_dir, ignore_errors=True)
 
 
 @contextlib.contextmanager

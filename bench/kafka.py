@@ -27,11 +27,16 @@ class Broker:
         self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
 
     def recreate(self, specs: Sequence[TopicSpec]) -> None:
-        """Delete what exists of these topics and create them empty."""
+        """Delete what exists of these topics and create them empty.
+
+        Raises:
+            TimeoutError: the broker does not come to delete them.
+        """
         existing = self._admin.list_topics(timeout=TIMEOUT_S).topics
         doomed = [spec.name for spec in specs if spec.name in existing]
         for future in self._admin.delete_topics(doomed).values() if doomed else ():
             future.result()
+        self._wait_until_gone(doomed)
         ensure_topics(self.bootstrap, specs)
         self._wait_for_leaders(specs)
 
@@ -82,6 +87,14 @@ class Broker:
     def consumer(self) -> Consumer:
         """A consumer with librdkafka's default fetching, to be given its partitions by assign()."""
         return Consumer({"bootstrap.servers": self.bootstrap, "group.id": "bench", "enable.auto.commit": False})
+
+    def _wait_until_gone(self, topics: Sequence[str]) -> None:
+        """The controller answers first; as long as the broker still names a topic, nobody would create it anew."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while topics and not self._admin.list_topics(timeout=TIMEOUT_S).topics.keys().isdisjoint(topics):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the broker has not deleted {', '.join(topics)} within {TIMEOUT_S:g} s")
+            time.sleep(0.05)
 
     def _wait_for_leaders(self, specs: Sequence[TopicSpec]) -> None:
         deadline = time.monotonic() + TIMEOUT_S

@@ -34,13 +34,14 @@ def load_reasons(load: float) -> list[str]:
 
 
 def circumstances(load: float, dsn: str, own_kafka: bool) -> dict[str, Any]:
-    """The head of a report of a run with servers."""
+    """The head of a report of a run with servers; an empty ``dsn`` stands for no database."""
     head = alone(load)
     head["machine"] |= {
         "kafka": KAFKA_VERSION if own_kafka else "from KAFKA_BOOTSTRAP_SERVERS: the protocol does not tell",
         "librdkafka": confluent_kafka.libversion()[0],
-        "postgres": postgres_version(dsn),
     }
+    if dsn:
+        head["machine"]["postgres"] = postgres_version(dsn)
     return head
 
 

@@ -21,8 +21,8 @@ _READY: Final = ".ready"
 _Build = Callable[[Path, Path], None]
 
 
-def command_of(peer: str) -> list[str]:
-    """How to start ``peer``; its environment is made first if it is not there.
+def command_of(peer: str, program: str) -> list[str]:
+    """How to start ``program`` of ``peer``; its environment is made first if it is not there. In Java it has one.
 
     Raises:
         BenchError: the environment cannot be made.
@@ -33,7 +33,7 @@ def command_of(peer: str) -> list[str]:
         target = _environment(source, source / "pom.xml", _build_java)
         return [find_java(), "-Xmx1g", "-cp", f"{target / 'target' / 'classes'}:{target / 'jars'}/*", "bench.Candles"]
     target = _environment(source, source / "requirements.txt", _build_python)
-    return [str(target / "bin" / "python"), str(source / "peer.py")]
+    return [str(target / "bin" / "python"), str(source / program)]
 
 
 def version_of(peer: str, package: str) -> str:

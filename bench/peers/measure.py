@@ -1,28 +1,29 @@
-"""The whole contest, as one report."""
+"""A whole contest, as one report."""
 
 from __future__ import annotations
 
 import subprocess
-from typing import Any, Final
+from typing import Any
 
 from bench.context import Bench
-from bench.peers.contenders import CONTENDERS
 from bench.peers.contest import contest
+from bench.peers.job import Job
 from bench.peers.market import Scale
 from bench.peers.report import figures, missed
 from market.native.java import find_java
 
-TRADES: Final = 6_000_000
-"""Above 20 s for all but the fastest, on two cores."""
 
-
-def measure_peers(where: Bench, scales: list[Scale], names: tuple[str, ...], head: dict[str, Any]) -> dict[str, Any]:
+def measure_contest(
+    where: Bench, job: Job, scales: list[Scale], names: tuple[str, ...], head: dict[str, Any]
+) -> dict[str, Any]:
     """Measure the contenders of these names at each scale; ``head`` is the report's, with what voids it so far."""
-    contenders = [contender for contender in CONTENDERS if contender.name in names]
-    results = [figures(scale, contest(where, scale, contenders, where.choices.trades)) for scale in scales]
+    contenders = [contender for contender in job.contenders if contender.name in names]
+    trades = where.choices.trades
+    results = [figures(job, scale, contest(where, job, scale, contenders, trades)) for scale in scales]
     head["machine"]["java"] = _java()
     return head | {
-        "options": {"trades": where.choices.trades, "runs": where.choices.runs, "only": list(names)},
+        "job": job.title,
+        "options": {"trades": trades, "runs": where.choices.runs, "only": list(names)},
         "missed": missed(results),
         "results": results,
     }

@@ -1,4 +1,4 @@
-"""What the contest found, as figures and as a table."""
+"""What a contest found, as figures and as a table."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 from bench.peers.contenders import LOOP, OURS
 from bench.peers.contest import Runs
+from bench.peers.job import Job
 from bench.peers.market import Scale
 from bench.report import heading
 from bench.stats import rates_summary, share_of, uneven
 
 
-def figures(scale: Scale, found: list[Runs]) -> dict[str, Any]:
+def figures(job: Job, scale: Scale, found: list[Runs]) -> dict[str, Any]:
     """One number of symbols: every contender's rates, and our share of each one's, run by run."""
     ours = next((runs for runs in found if runs.contender.name == OURS), None)
     floor = next((runs.rates for runs in found if runs.contender.name == LOOP and runs.failed is None), [])
@@ -22,7 +23,7 @@ def figures(scale: Scale, found: list[Runs]) -> dict[str, Any]:
         "partitions": scale.partitions,
         "event_time_trades_per_s": scale.rate,
         "void": uneven(floor, "hand-written loop's") if floor else [],
-        "contenders": {runs.contender.name: _figures(runs, ours) for runs in found},
+        "contenders": {runs.contender.name: _figures(job, runs, ours) for runs in found},
     }
 
 
@@ -41,14 +42,14 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(_lines(report))
 
 
-def _figures(runs: Runs, ours: Runs | None) -> dict[str, Any]:
+def _figures(job: Job, runs: Runs, ours: Runs | None) -> dict[str, Any]:
     contender, rates = runs.contender, runs.rates if runs.failed is None else []
     comparable = ours is not None and ours is not runs and bool(rates) and ours.failed is None
     return {
         "label": contender.label,
         "version": contender.version,
         "trades": runs.trades,
-        "candles_checked_equal": runs.candles if rates else 0,
+        f"{job.compared}_checked_equal": runs.outputs if rates else 0,
         "rates": rates_summary(rates, "trades/s") if rates else None,
         "cpu_us_per_trade": round(median(runs.costs), 2) if rates else None,
         "ours_to_it": share_of(ours.rates, rates) if comparable and ours else None,

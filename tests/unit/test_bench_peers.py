@@ -11,7 +11,8 @@ import pytest
 
 from bench.outputs import Closing, candles_topic
 from bench.peers import report
-from bench.peers.contenders import CONTENDERS, DEFAULT, RESTRICTED, Contender
+from bench.peers.candles import CANDLES, CONTENDERS, DEFAULT, RESTRICTED
+from bench.peers.contenders import Contender
 from bench.peers.contest import Runs
 from bench.peers.environments import HERE, version_of
 from bench.peers.market import START_US, WINDOW_US, Bar, Scale, Tally, records
@@ -218,7 +219,7 @@ def runs_of(name: str, *rates: float, failed: str | None = None) -> Runs:
 def test_our_share_is_the_median_over_runs_of_what_stood_side_by_side() -> None:
     found = [runs_of("ours", 100, 200, 300), runs_of("loop", 400, 400, 400), runs_of("quix", 50, 20, 100)]
 
-    result = report.figures(SMALL, found)
+    result = report.figures(CANDLES, SMALL, found)
 
     assert [one["ours_to_it"] for one in result["contenders"].values()] == [None, 0.5, 3.0]
     assert result["void"] == []
@@ -228,7 +229,7 @@ def test_our_share_is_the_median_over_runs_of_what_stood_side_by_side() -> None:
 def test_a_loop_far_below_its_own_best_voids_the_run_and_a_failure_counts_as_missed() -> None:
     found = [runs_of("ours", 100, 100), runs_of("loop", 400, 100), runs_of("faust", 5, failed="it fell over")]
 
-    result = report.figures(SMALL, found)
+    result = report.figures(CANDLES, SMALL, found)
 
     assert "fell to 25%" in result["void"][0]
     assert report.missed([result]) == ["20.faust"]
