@@ -29,6 +29,10 @@ from bench.recovery import measure_recovery
 from bench.report import table
 from bench.stages import STAGES, measure_stages
 from bench.stats import TooShortError
+from bench.wire.contenders import NAMES as READERS
+from bench.wire.measure import TRADES as STREAM_TRADES
+from bench.wire.measure import measure_wire
+from bench.wire.report import table as feed_table
 from feed.recorder import record
 from feed.symbols import DEFAULT_SYMBOLS, symbol_list
 from market.native import NativeError
@@ -96,18 +100,30 @@ def peers(
     scales = [SCALES[number] for number in _rates(symbols) if number in SCALES]
     if len(scales) != len(_rates(symbols)):
         fail(f"--symbols takes some of {', '.join(map(str, SCALES))}")
-    load = machine.load_before()
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # as Ctrl-C: stops what was started
-    configure_logs("bench", "WARNING")
-    try:
-        with temporary_directory() as directory, servers_of(directory) as (servers, own):
-            choices = Choices(trades=trades, runs=runs)
-            where = Bench(servers, Broker(servers.bootstrap, PARTITIONS), directory, choices, "bench.")
-            head = machine.circumstances(load, servers.dsn, own)
-            report = measure_peers(where, scales, names, head | {"void": machine.load_reasons(load)})
-    except (BenchError, NativeError, KafkaException, OperationalError, OSError) as error:
-        fail(str(error))
+    report = _compared(
+        Choices(trades=trades, runs=runs), lambda where, head: measure_peers(where, scales, names, head)
+    )
     print(json.dumps(report, indent=2) if as_json else peers_table(report))
+
+
+@app.command()
+def feed(
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of the table")] = False,
+    only: Annotated[str | None, typer.Option(help=f"some of: {', '.join(READERS)}; separated by commas")] = None,
+    runs: Annotated[int, typer.Option(min=1, help="runs of each reader, in turn; medians are reported")] = 5,
+    trades: Annotated[int, typer.Option(min=10_000, help="in the stream that each of them reads")] = STREAM_TRADES,
+) -> None:
+    """Trades/s off the socket: ingest, writing to Kafka, against the vendor's own client, parsed and raw.
+
+    A replay server sends each reader the same stream as fast as it takes it; what it sends to a reader that looks at
+    nothing stands beside them. The client's environment is made at its first use, from PyPI. Servers are as for
+    `stages`. Every trade is checked in the topics: a run of ours where one is not there, once and right, has failed.
+    """
+    names = tuple(only.split(",")) if only else READERS
+    if unknown := set(names) - set(READERS):
+        fail(f"--only takes some of {', '.join(READERS)}, not {', '.join(sorted(unknown))}")
+    report = _compared(Choices(trades=trades, runs=runs), lambda where, head: measure_wire(where, names, head))
+    print(json.dumps(report, indent=2) if as_json else feed_table(report))
 
 
 @app.command()
@@ -157,6 +173,20 @@ def candles(
     print(json.dumps(report, indent=2) if as_json else "\n".join(lines(report)))
 
 
+def _compared(choices: Choices, measure: Callable[[Bench, dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    """Start servers and measure; ``measure`` gets the head of the report and adds the rest to it."""
+    load = machine.load_before()
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # as Ctrl-C: stops what was started
+    configure_logs("bench", "WARNING")
+    try:
+        with temporary_directory() as directory, servers_of(directory) as (servers, own):
+            where = Bench(servers, Broker(servers.bootstrap, PARTITIONS), directory, choices, "bench.")
+            head = machine.circumstances(load, servers.dsn, own)
+            return measure(where, head | {"void": machine.load_reasons(load)})
+    except (BenchError, NativeError, KafkaException, OperationalError, OSError) as error:
+        fail(str(error))
+
+
 def _print_measured(measure: Callable[[Bench], Any]) -> None:
     """Start servers, measure, and print the result with its circumstances."""
     load = machine.load_before()
@@ -173,11 +203,12 @@ def _print_measured(measure: Callable[[Bench], Any]) -> None:
 
 @app.command()
 def show(
-    report: Annotated[Path, typer.Argument(help="what `--json` printed of stages or peers", exists=True)],
+    report: Annotated[Path, typer.Argument(help="what `--json` printed of stages, peers or feed", exists=True)],
 ) -> None:
     """Print the table of a report kept as JSON."""
     found = json.loads(report.read_text(encoding="utf-8"))
-    print(peers_table(found) if "missed" in found else table(found))
+    as_text = feed_table if "stream" in found else peers_table if "missed" in found else table
+    print(as_text(found))
 
 
 def _run(choices: Choices, load: float) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Final
 
-import psutil
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
@@ -19,6 +18,7 @@ from bench.peers.contenders import Contender, started
 from bench.peers.environments import command_of
 from bench.peers.market import Bars, Scale, Tally, records
 from bench.peers.outputs import collect, differences
+from bench.service import cpu_seconds
 from market.native import Child, NativeError
 from marketdata.records import Ratio, encode
 from marketdata.topics import Topics, TopicSpec
@@ -126,19 +126,14 @@ def _await(child: Child, broker: Broker, output: str, wanted: int) -> float:
     deadline, before = time.monotonic() + LONGEST_RUN_S, None
     while (there := broker.records(output)) < wanted:
         if there and before is None:
-            before = _cpu(child)
+            before = cpu_seconds(child)
         if not child.running:
             raise child.died()
         if time.monotonic() > deadline:
             raise BenchError(f"{there:,} of {wanted:,} candles were there after {LONGEST_RUN_S:g} s; "
                              f"the log ends:\n{child.output()[-1_500:]}")  # fmt: skip
         time.sleep(POLL_S)
-    return _cpu(child) - (before or 0.0)
-
-
-def _cpu(child: Child) -> float:
-    spent = psutil.Process(child.pid).cpu_times()
-    return float(spent.user + spent.system)
+    return cpu_seconds(child) - (before or 0.0)
 
 
 def _outputs(bench: Bench, contender: Contender, output: str) -> list[TopicSpec]:
