@@ -37,8 +37,11 @@ def ours(bench: Bench, stream: Stream) -> Result:
             bench, "ingest", DRY_RUN="true", SOURCE="feed", SYMBOLS="*", CRYPTO_SYMBOLS="*",
             STOCKS_URL=f"{url}/stocks", CRYPTO_URL=f"{url}/crypto", REST_URL=f"http://{server.address}",
         ) as service:  # fmt: skip
-            samples = _watched(service, server, stream.trades)
-            state = server.state()
+            try:
+                samples = _watched(service, server, stream.trades)
+                state = server.state()
+            except BenchError as error:
+                raise BenchError(f"{error}; its log ends:\n{service.child.output()[-1_500:]}") from error
     topics = [bench.topics.trades(market) for market in MARKETS]
     found = collect(chain.from_iterable(bench.broker.batches(topics)), stream.expected, state.shift_ms)
     if wrong := differences(found, stream.crypto * bench.broker.partitions):

@@ -76,8 +76,7 @@ def check(reader: Child, deadline: float) -> None:
     if not reader.running:
         raise reader.died()
     if time.monotonic() > deadline:
-        raise BenchError(f"{reader.name} had not taken the stream after {LONGEST_RUN_S:g} s; "
-                         f"its log ends:\n{reader.output()[-1_500:]}")  # fmt: skip
+        raise BenchError(f"{reader.name} had not taken the stream after {LONGEST_RUN_S:g} s")
 
 
 @contextlib.contextmanager
