@@ -8,10 +8,9 @@ from confluent_kafka import KafkaException
 
 from bench.context import Bench, BenchError, say
 from bench.peers.environments import command_of, version_of
-from bench.stats import uneven
 from bench.wire.contenders import CONTENDERS, FLOOR, Runs
 from bench.wire.official import PACKAGE, PEER
-from bench.wire.report import figures, missed, too_slow
+from bench.wire.report import figures, missed, too_slow, unquiet
 from bench.wire.stream import RATE, SYMBOLS, Stream, write_stream
 from market.native import NativeError
 
@@ -41,7 +40,7 @@ def measure_wire(where: Bench, names: tuple[str, ...], head: dict[str, Any]) -> 
             "frames": stream.frames, "bytes": stream.bytes, "crypto_trades": stream.crypto, "symbols": SYMBOLS,
             "event_time_trades_per_s": RATE, "official_client": f"{PACKAGE} {version_of(PEER, PACKAGE)}",
         },
-        "void": [*head["void"], *uneven(floor.rates, "server's"), *too_slow(floor, found)],
+        "void": [*head["void"], *unquiet(found), *too_slow(floor, found)],
         "missed": missed(results),
         "results": results,
     }  # fmt: skip

@@ -7,8 +7,8 @@ from statistics import median
 from typing import Any
 
 from bench.report import heading
-from bench.stats import rates_summary, share_of
-from bench.wire.contenders import OURS, Runs
+from bench.stats import rates_summary, share_of, uneven
+from bench.wire.contenders import OURS, PARSED, Runs
 
 
 def figures(floor: Runs, found: list[Runs]) -> dict[str, Any]:
@@ -24,6 +24,16 @@ def too_slow(floor: Runs, found: list[Runs]) -> list[str]:
         for runs in found
         for number, (rate, sent) in enumerate(zip(runs.rates, floor.rates, strict=False), 1)
         if rate >= sent
+    ]
+
+
+def unquiet(found: list[Runs]) -> list[str]:
+    """The reason to void a run in which the official client's own rate fell: the server is done too soon to tell."""
+    return [
+        reason
+        for runs in found
+        if runs.contender is PARSED and runs.failed is None
+        for reason in uneven(runs.rates, "official client's")
     ]
 
 

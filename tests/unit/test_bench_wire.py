@@ -222,6 +222,13 @@ def test_a_server_no_faster_than_its_reader_voids_the_run() -> None:
     assert reason.startswith("run 2: the server alone sent 500 trades/s")
 
 
+def test_an_official_client_far_below_its_own_best_voids_the_run() -> None:
+    assert report.unquiet([runs_of(PARSED, 100, 71), runs_of(OURS, 100, 10)]) == []
+    (reason,) = report.unquiet([runs_of(PARSED, 100, 60)])
+    assert "official client's" in reason
+    assert "fell to 60%" in reason
+
+
 def test_a_reader_that_fails_in_a_later_run_is_compared_by_none() -> None:
     results = report.figures(runs_of(FLOOR, 1_000, 1_000), [runs_of(OURS, 100, 100), runs_of(RAW, 90, failed="cut")])
 
