@@ -61,7 +61,7 @@ class Broker:
 
     def census(self, topic: str) -> Counter[str]:
         """How many records of each kind ``topic`` holds, by their ``kind`` header."""
-        return Counter(_kind(message) for batch in self.batches([topic]) for message in batch)
+        return Counter(kind_of(message) for batch in self.batches([topic]) for message in batch)
 
     def batches(self, topics: Sequence[str], size: int = FETCH) -> Iterator[list[Any]]:
         """All records that ``topics`` hold now, as bare consume(size, ...) calls return them.
@@ -112,5 +112,6 @@ class Broker:
                 return
 
 
-def _kind(message: Any) -> str:
+def kind_of(message: Any) -> str:
+    """The record's kind by its header; empty where it has none."""
     return next((bytes(value).decode() for name, value in message.headers() or () if name == "kind"), "")
