@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final
 
 import typer
 from confluent_kafka import KafkaException
@@ -16,6 +16,7 @@ from psycopg import OperationalError
 from bench import machine
 from bench.buffered import measure_buffer
 from bench.candles import LIMITS, lines, measure_candles, missed
+from bench.console import fail, reported, whole_numbers
 from bench.context import PARTITIONS, SYMBOLS, Bench, BenchError, Choices, say, servers_of, temporary_directory
 from bench.endtoend import measure_end_to_end
 from bench.kafka import Broker
@@ -25,19 +26,18 @@ from bench.peers.contenders import NAMES as CONTENDERS
 from bench.peers.market import SCALES
 from bench.peers.measure import TRADES, measure_peers
 from bench.peers.report import table as peers_table
+from bench.pipeline.command import pipeline
+from bench.pipeline.report import table as pipeline_table
+from bench.recording import simulated
 from bench.recovery import measure_recovery
 from bench.report import table
+from bench.scale.command import scale
+from bench.scale.report import table as scale_table
 from bench.stages import STAGES, measure_stages
-from bench.stats import TooShortError
-from feed.recorder import record
-from feed.symbols import DEFAULT_SYMBOLS, symbol_list
 from market.native import NativeError
 from streaming.logs import configure_logs
 
 NAMES: Final = (*STAGES, "end-to-end", "latency")
-RECORDING_SEED: Final = 1
-RECORDING_RATE: Final = 2_500
-RECORDING_START_MS: Final = 1_709_650_800_000  # 2024-03-05T15:00:00Z, in the regular session
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -64,14 +64,8 @@ def stages(  # noqa: PLR0917 - typer reads the options from the parameters
     """
     if only not in (None, *NAMES):
         fail(f"--only takes one of {', '.join(NAMES)}")
-    choices = Choices(trades, runs, seconds, _rates(rates), burst, only)
-    load = machine.load_before()
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # as Ctrl-C: stops what was started
-    configure_logs("bench", "WARNING")
-    try:
-        report = _run(choices, load)
-    except (BenchError, NativeError, TooShortError, KafkaException, OperationalError, OSError) as error:
-        fail(str(error))
+    choices = Choices(trades, runs, seconds, whole_numbers(rates), burst, only)
+    report = reported(choices, lambda where: {"options": _options(choices), "results": _measure(where)})
     print(json.dumps(report, indent=2) if as_json else table(report))
 
 
@@ -93,8 +87,8 @@ def peers(
     names = tuple(only.split(",")) if only else CONTENDERS
     if unknown := set(names) - set(CONTENDERS):
         fail(f"--only takes some of {', '.join(CONTENDERS)}, not {', '.join(sorted(unknown))}")
-    scales = [SCALES[number] for number in _rates(symbols) if number in SCALES]
-    if len(scales) != len(_rates(symbols)):
+    scales = [SCALES[number] for number in whole_numbers(symbols) if number in SCALES]
+    if len(scales) != len(whole_numbers(symbols)):
         fail(f"--symbols takes some of {', '.join(map(str, SCALES))}")
     load = machine.load_before()
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # as Ctrl-C: stops what was started
@@ -119,7 +113,7 @@ def recovery(
 
     15 minutes of ratios are written first, 500,000 at most, so that a whole revision horizon must be read again.
     """
-    found = _rates(rates)
+    found = whole_numbers(rates)
     _print_measured(lambda where: [measure_recovery(where, symbols, rate) for rate in found])
 
 
@@ -159,40 +153,35 @@ def candles(
 
 def _print_measured(measure: Callable[[Bench], Any]) -> None:
     """Start servers, measure, and print the result with its circumstances."""
-    load = machine.load_before()
-    configure_logs("bench", "WARNING")
-    try:
-        with temporary_directory() as directory, servers_of(directory) as (servers, own):
-            where = Bench(servers, Broker(servers.bootstrap, PARTITIONS), directory, Choices(), "bench.")
-            head = machine.circumstances(load, servers.dsn, own)
-            results = measure(where)
-    except (BenchError, NativeError, KafkaException, OperationalError, OSError) as error:
-        fail(str(error))
-    print(json.dumps(head | {"void": machine.load_reasons(load), "results": results}, indent=2))
+    print(json.dumps(reported(Choices(), lambda where: {"results": measure(where)}), indent=2))
+
+
+app.command()(pipeline)
+app.command()(scale)
 
 
 @app.command()
 def show(
-    report: Annotated[Path, typer.Argument(help="what `--json` printed of stages or peers", exists=True)],
+    report: Annotated[
+        Path, typer.Argument(help="what `--json` printed of stages, peers, pipeline or scale", exists=True)
+    ],
 ) -> None:
     """Print the table of a report kept as JSON."""
     found = json.loads(report.read_text(encoding="utf-8"))
-    print(peers_table(found) if "missed" in found else table(found))
-
-
-def _run(choices: Choices, load: float) -> dict[str, Any]:
-    with temporary_directory() as directory, servers_of(directory) as (servers, own):
-        where = Bench(servers, Broker(servers.bootstrap, PARTITIONS), directory, choices, "bench.")
-        head = machine.circumstances(load, servers.dsn, own)
-        results = _measure(where)
-    return head | {"options": _options(choices), "void": machine.load_reasons(load), "results": results}
+    if "highest_sustained" in found:
+        text = "\n".join(pipeline_table(found))
+    elif "slopes" in found["results"]:
+        text = "\n".join(scale_table(found))
+    else:
+        text = peers_table(found) if "missed" in found else table(found)
+    print(text)
 
 
 def _measure(where: Bench) -> dict[str, Any]:
     choices = where.choices
     results: dict[str, Any] = {}
     if choices.only != "latency":
-        files = _recording(where)
+        files = simulated(where)
         results |= measure_stages(where, files)
         if choices.wants("end-to-end"):
             results["end-to-end"] = measure_end_to_end(where, files)
@@ -201,32 +190,6 @@ def _measure(where: Bench) -> dict[str, Any]:
     return results
 
 
-def _recording(where: Bench) -> list[Path]:
-    """The simulator's market at 2,500 trades a second, 200 symbols; the same bytes every time."""
-    trades = where.choices.trades
-    say(f"recording {trades:,} simulated trades of {SYMBOLS} symbols")
-    symbols = symbol_list(list(DEFAULT_SYMBOLS), SYMBOLS)
-    found = record(where.directory / "recording", symbols, RECORDING_SEED, trades=trades,
-                   seconds=max(1, trades // RECORDING_RATE), start_ms=RECORDING_START_MS)  # fmt: skip
-    return list(found.values())
-
-
 def _options(choices: Choices) -> dict[str, Any]:
     return {"trades": choices.trades, "runs": choices.runs, "symbols": SYMBOLS, "partitions": PARTITIONS,
             "feed_burst": choices.burst, "configuration": "default"}  # fmt: skip
-
-
-def _rates(text: str) -> tuple[int, ...]:
-    try:
-        found = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        fail(f"--rates takes whole numbers separated by commas, not {text!r}")
-    if min(found) < 1:
-        fail("--rates must be above 0")
-    return found
-
-
-def fail(text: str) -> NoReturn:
-    """A clear last line and status 1."""
-    say(f"bench: {text}")
-    raise typer.Exit(1)

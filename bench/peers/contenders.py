@@ -80,8 +80,7 @@ NAMES: Final = tuple(contender.name for contender in CONTENDERS)
 def started(contender: Contender, bench: Bench, source: str, output: str, group: str) -> Iterator[Child]:
     """Run it over ``source`` until the end of the block; a peer writes to ``output`` and reads as ``group``."""
     if contender.settings is not None:
-        settings = contender.settings | {"PARTITIONS": str(bench.broker.partitions)}
-        with running(bench, "aggregator", **settings) as service:
+        with running(bench, "aggregator", **contender.settings) as service:
             yield service.child
         return
     environment = {

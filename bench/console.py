@@ -1,0 +1,61 @@
+"""What the commands share: their options' numbers, their last line, and a report's head."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
+
+import typer
+from confluent_kafka import KafkaException
+from psycopg import OperationalError
+
+from bench import machine
+from bench.context import PARTITIONS, Bench, BenchError, Choices, say, servers_of, temporary_directory
+from bench.kafka import Broker
+from bench.stats import TooShortError
+from market.native import NativeError
+from streaming.logs import configure_logs
+from streaming.tails import TailError
+
+FAILURES = (BenchError, NativeError, TooShortError, TailError, KafkaException, OperationalError, OSError)
+"""What ends a command with one clear line."""
+
+
+def fail(text: str) -> NoReturn:
+    """A clear last line and status 1."""
+    say(f"bench: {text}")
+    raise typer.Exit(1)
+
+
+def whole_numbers(text: str, option: str = "--rates") -> tuple[int, ...]:
+    """The numbers of a list with commas; the command ends where it is none."""
+    try:
+        found = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        fail(f"{option} takes whole numbers separated by commas, not {text!r}")
+    if min(found) < 1:
+        fail(f"{option} must be above 0")
+    return found
+
+
+def reported(choices: Choices, measure: Callable[[Bench], dict[str, Any]]) -> dict[str, Any]:
+    """Start servers and measure; the circumstances, then what ``measure`` found. A failure ends the command."""
+    load = machine.load_before()
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # as Ctrl-C: stops what was started
+    configure_logs("bench", "WARNING")
+    try:
+        with temporary_directory() as directory, servers_of(directory) as (servers, own):
+            where = Bench(servers, Broker(servers.bootstrap, PARTITIONS), directory, choices, "bench.")
+            head = machine.circumstances(load, servers.dsn, own)
+            found = measure(where)
+    except FAILURES as error:
+        fail(str(error))
+    return head | {"void": machine.load_reasons(load)} | found
+
+
+def show(report: dict[str, Any], table: Callable[[dict[str, Any]], Iterable[str]], *, as_json: bool) -> None:
+    """Print the report whole, or as lines for readers."""
+    print(json.dumps(report, indent=2) if as_json else "\n".join(table(report)))
