@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -41,18 +43,25 @@ def whole_numbers(text: str, option: str = "--rates") -> tuple[int, ...]:
     return found
 
 
+@contextlib.contextmanager
+def working_folder() -> Iterator[Path]:
+    """A temporary folder to measure in. A failure inside ends the command, and a signal stops what was started."""
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # as Ctrl-C does
+    configure_logs("bench", "WARNING")
+    try:
+        with temporary_directory() as directory:
+            yield directory
+    except FAILURES as error:
+        fail(str(error))
+
+
 def reported(choices: Choices, measure: Callable[[Bench], dict[str, Any]]) -> dict[str, Any]:
     """Start servers and measure; the circumstances, then what ``measure`` found. A failure ends the command."""
     load = machine.load_before()
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # as Ctrl-C: stops what was started
-    configure_logs("bench", "WARNING")
-    try:
-        with temporary_directory() as directory, servers_of(directory) as (servers, own):
-            where = Bench(servers, Broker(servers.bootstrap, PARTITIONS), directory, choices, "bench.")
-            head = machine.circumstances(load, servers.dsn, own)
-            found = measure(where)
-    except FAILURES as error:
-        fail(str(error))
+    with working_folder() as directory, servers_of(directory) as (servers, own):
+        where = Bench(servers, Broker(servers.bootstrap, PARTITIONS), directory, choices, "bench.")
+        head = machine.circumstances(load, servers.dsn, own)
+        found = measure(where)
     return head | {"void": machine.load_reasons(load)} | found
 
 

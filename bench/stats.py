@@ -50,7 +50,7 @@ def steady(samples: Sequence[Sample]) -> Steady:
 class Line:
     """A least-squares line: ``slope`` in y for one of x, its value ``at_zero``, and how much of y it explains.
 
-    ``r2`` is None where all y are equal: there is nothing to explain.
+    ``r2`` is None where all y are equal, or where there are two points: any line explains these.
     """
 
     slope: float
@@ -71,7 +71,7 @@ def fit(points: Sequence[tuple[float, float]]) -> Line:
     yy = math.fsum((y - mean_y) ** 2 for _, y in points)
     xy = math.fsum((x - mean_x) * (y - mean_y) for x, y in points)
     slope = xy / xx
-    return Line(slope, mean_y - slope * mean_x, xy**2 / (xx * yy) if yy else None)
+    return Line(slope, mean_y - slope * mean_x, xy**2 / (xx * yy) if yy and len(points) > 2 else None)
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:

@@ -6,9 +6,10 @@ import time
 from typing import Any, Final
 
 from bench.context import PARTITIONS, SYMBOLS, Bench, BenchError, say
+from bench.latency import warm_up
 from bench.pipeline.check import Checked, check
 from bench.pipeline.lags import Sample, lags, not_kept_up, per_second, shares
-from bench.pipeline.search import highest
+from bench.pipeline.search import FIRST, highest
 from bench.pipeline.stack import Pipeline
 
 WARM_UP_S: Final = 10.0
@@ -26,6 +27,7 @@ def measure_pipeline(bench: Bench, rates: tuple[int, ...]) -> dict[str, Any]:
         say(f"{rate:,}/s: {'sustained' if found['sustained'] else '; '.join(found['why_not'])}")
         return bool(found["sustained"])
 
+    warm_up(bench, max(rates, default=FIRST))
     tried = [rate for rate in rates if holds(rate)]
     best = max(tried, default=0) if rates else highest(holds) or 0
     return {

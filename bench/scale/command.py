@@ -7,14 +7,13 @@ from typing import Annotated, Any, Final
 import typer
 
 from bench import machine
-from bench.console import fail, reported, show, whole_numbers
+from bench.console import fail, reported, show, whole_numbers, working_folder
 from bench.context import Bench, Choices
 from bench.recording import simulated
 from bench.scale.engine import measure_engine
 from bench.scale.report import table
 from bench.scale.slopes import engine_slopes, worker_slopes
 from bench.scale.workers import measure_workers, summary, unlike
-from streaming.logs import configure_logs
 
 PARTS: Final = ("workers", "engine")
 
@@ -50,12 +49,12 @@ def scale(  # noqa: PLR0917 - typer reads the options from the parameters
     report: dict[str, Any]
     if only == "engine":
         load = machine.load_before()
-        configure_logs("bench", "WARNING")
         report = machine.alone(load) | {"void": machine.load_reasons(load), "results": {"slopes": []}, "missed": []}
     else:
         report = reported(Choices(trades=trades, runs=runs), measure)
     if only != "workers":
-        found = measure_engine(minutes)
+        with working_folder() as directory:
+            found = measure_engine(directory, minutes)
         report["results"] = {"engine": found} | report["results"]
         report["results"]["slopes"] += engine_slopes(found)
     show(report | {"options": options}, table, as_json=as_json)

@@ -1,14 +1,19 @@
-"""What the candle engine costs with more symbols and with more intervals, each run in a process of its own."""
+"""What the candle engine costs with more symbols and with more intervals, each run in a process of its own.
+
+``python -m bench.scale.engine SYMBOLS INTERVALS MINUTES`` is such a run; its last line is JSON.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
+import json
+import sys
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any, Final
 
 from bench.candles import measure_candles
 from bench.context import say
+from market.native import Child
 from marketdata.topics import DEFAULT_INTERVALS
 
 SYMBOLS: Final = (10, 100, 1_000, 10_000)
@@ -18,18 +23,37 @@ SYMBOLS_OF_INTERVALS: Final = 1_000
 RATE: Final = 500
 
 
-def measure_engine(minutes: int) -> dict[str, list[dict[str, Any]]]:
-    """``symbols``: all intervals, more and more symbols; ``intervals``: 1,000 symbols, more and more intervals."""
+def measure_engine(directory: Path, minutes: int) -> dict[str, list[dict[str, Any]]]:
+    """``symbols``: all intervals, more and more symbols; ``intervals``: 1,000 symbols, more and more intervals.
+
+    Raises:
+        NativeError: a run ended with an error.
+    """
     return {
-        "symbols": list(_each([(number, len(DEFAULT_INTERVALS)) for number in SYMBOLS], minutes)),
-        "intervals": list(_each([(SYMBOLS_OF_INTERVALS, number) for number in INTERVALS], minutes)),
+        "symbols": list(_each(directory, [(number, len(DEFAULT_INTERVALS)) for number in SYMBOLS], minutes)),
+        "intervals": list(_each(directory, [(SYMBOLS_OF_INTERVALS, number) for number in INTERVALS], minutes)),
     }
 
 
-def _each(cases: list[tuple[int, int]], minutes: int) -> Iterator[dict[str, Any]]:
+def _each(directory: Path, cases: list[tuple[int, int]], minutes: int) -> Iterator[dict[str, Any]]:
     for symbols, intervals in cases:
         say(f"engine: {symbols:,} symbols, {intervals} intervals")
-        # A process that has measured before has memory left over, and would not be seen to grow.
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as alone:
-            found = alone.submit(measure_candles, symbols, RATE, minutes, DEFAULT_INTERVALS[:intervals]).result()
-        yield {"intervals": intervals} | found
+        yield {"intervals": intervals} | _alone(directory, [str(symbols), str(intervals), str(minutes)])
+
+
+def _alone(directory: Path, arguments: list[str]) -> dict[str, Any]:
+    """A process that has measured before has memory left over, and would not be seen to grow."""
+    command = [sys.executable, "-m", "bench.scale.engine", *arguments]
+    child = Child.start("engine", command, directory / "engine.log", cwd=directory)
+    try:
+        if child.popen.wait():
+            raise child.died()
+    finally:
+        child.stop()
+    found: dict[str, Any] = json.loads(child.output().splitlines()[-1])
+    return found
+
+
+if __name__ == "__main__":
+    _symbols, _intervals, _minutes = map(int, sys.argv[1:])
+    print(json.dumps(measure_candles(_symbols, RATE, _minutes, DEFAULT_INTERVALS[:_intervals])), flush=True)

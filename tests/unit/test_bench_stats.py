@@ -74,6 +74,10 @@ def test_what_never_changes_has_no_slope_and_nothing_to_explain() -> None:
     assert stats.fit([(1, 4), (2, 4), (3, 4)]) == stats.Line(0.0, 4.0, None)
 
 
+def test_two_points_lie_on_a_line_whatever_they_are() -> None:
+    assert stats.fit([(1, 4), (2, 7)]).r2 is None
+
+
 @pytest.mark.parametrize("points", [[], [(1, 2)], [(1, 2), (1, 3)]])
 def test_one_place_gives_no_line(points: list[tuple[float, float]]) -> None:
     with pytest.raises(stats.TooShortError):
