@@ -26,8 +26,9 @@ def pipeline(
 ) -> None:
     """The highest rate of trades that the whole pipeline keeps up with, everything on this machine at once.
 
-    A rate is sustained when the lag from the feed to the rows grows by at most 1 % of it, when what was sent drains
-    within three minutes, and when every trade then stands in the log, as a ratio, as a row and in the candles, once.
+    A rate is sustained when the lags from the feed to the rows and to the candles, and of candles that wait to be
+    rows, grow by at most 1 % of it; when what was sent drains within three minutes; and when every trade then stands
+    in the log, as a ratio, as a row and in the candles, once.
     Required are 20,000 trades a second; ``missed`` says where that was not reached.
     """
     wanted = whole_numbers(rates) if rates else ()

@@ -48,12 +48,13 @@ class Growth:
 
 
 Lags = dict[str, Growth]
-WHOLE: Final = "sent to rows"
+TO_ROWS: Final = "sent to rows"
+TO_CANDLES: Final = "sent to candles"
 CANDLE_ROWS: Final = "candles to rows"
 
 
 def lags(samples: Sequence[Sample]) -> Lags:
-    """Each stage's lag and that of the whole; in trades, of candles waiting for the sink in candles.
+    """Both ways through the whole, by rows and by candles, and each stage; candles that wait for the sink in candles.
 
     Raises:
         TooShortError: fewer than two samples.
@@ -62,7 +63,8 @@ def lags(samples: Sequence[Sample]) -> Lags:
     records = last.stocks + last.crypto - first.stocks - first.crypto
     share = (last.written - first.written) / records if records else 0.0  # of trades among the log's records
     stages = {
-        WHOLE: [s.sent - s.written + (s.stocks - s.stored) * share for s in samples],
+        TO_ROWS: [s.sent - s.written + (s.stocks - s.stored) * share for s in samples],
+        TO_CANDLES: [s.sent - s.written + (s.stocks + s.crypto - s.processed) * share for s in samples],
         "sent to log": [float(s.sent - s.written) for s in samples],
         "log to ratios": [(s.stocks - s.ratios) * share for s in samples],
         "ratios to candles": [(s.ratios + s.crypto - s.processed) * share for s in samples],
@@ -90,7 +92,7 @@ def not_kept_up(rate: int, source: float, candles: float, found: Lags) -> list[s
     reasons = []
     if source < SOURCE * rate:
         reasons.append(f"the feed itself sent only {source:,.0f} trades/s: no more can be said of {rate:,}")
-    for name, of in ((WHOLE, float(rate)), (CANDLE_ROWS, candles)):
+    for name, of in ((TO_ROWS, float(rate)), (TO_CANDLES, float(rate)), (CANDLE_ROWS, candles)):
         if found[name].slope > MOST_GROWTH * of:
             reasons.append(f"the lag of {name} grew by {found[name].slope / of:.1%} of the rate")
     return reasons

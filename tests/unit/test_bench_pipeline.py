@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bench.pipeline.compare import Count, Counts, compare, identity_of, same_count
-from bench.pipeline.lags import CANDLE_ROWS, WHOLE, Sample, lags, not_kept_up, per_second, shares
+from bench.pipeline.lags import CANDLE_ROWS, TO_CANDLES, TO_ROWS, Sample, lags, not_kept_up, per_second, shares
 from bench.pipeline.measure import missed
 from bench.pipeline.report import table
 from bench.pipeline.search import HIGHEST, LOWEST, highest
@@ -64,8 +64,8 @@ def test_a_stage_that_falls_behind_shows_in_its_own_lag_and_in_the_whole_in_trad
 
     assert found["ratios to rows"].slope == pytest.approx(50)  # two records a trade
     assert found["ratios to rows"].mean == pytest.approx(250)
-    assert found[WHOLE].slope == pytest.approx(50)
-    assert found["sent to log"].slope == found["log to ratios"].slope == 0
+    assert found[TO_ROWS].slope == pytest.approx(50)
+    assert found["sent to log"].slope == found["log to ratios"].slope == found[TO_CANDLES].slope == 0
     (reason,) = not_kept_up(1_000, 1_000, 500, found)
     assert "sent to rows grew by 5.0%" in reason
 
@@ -74,6 +74,7 @@ def test_a_stage_that_falls_behind_shows_in_its_own_lag_and_in_the_whole_in_trad
     ("behind", "source", "reason"),
     [
         ({"candles_stored": 25}, 1_000, "candles to rows grew by 5.0%"),
+        ({"processed": 100}, 1_000, "sent to candles grew by 5.0%"),
         ({"written": 11}, 1_000, "sent to rows grew by 1.1%"),
         ({}, 989, "the feed itself sent only 989"),
     ],
