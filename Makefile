@@ -72,11 +72,14 @@ contracts: setup  ## Write contracts/ anew from the record types
 monitoring: setup  ## Write docs/metrics.md and the dashboards anew from the code
 	@$(VENV)/bin/python -m market.monitoring write
 
-bench: setup  ## Events a second of each stage, latency, and the same jobs done by peers (prints JSON)
+bench: setup  ## Each stage, latency, the whole pipeline, slopes, and the same jobs done by peers (hours; prints JSON)
 	@$(VENV)/bin/python -m bench stages --json
 	@$(VENV)/bin/python -m bench peers --json
 	@$(VENV)/bin/python -m bench join --json
 	@$(VENV)/bin/python -m bench decode --json
+	@$(VENV)/bin/python -m bench feed --json
+	@$(VENV)/bin/python -m bench pipeline --json
+	@$(VENV)/bin/python -m bench scale --json
 
 k8s-render:  ## Write each Kubernetes overlay, and the alert rules for the Prometheus operator, as one file into build/k8s
 	@mkdir -p build/k8s

@@ -54,14 +54,16 @@ class _TimedBook(FeatureBook):
         return found
 
 
-def measure_candles(symbols: int, rate: int, minutes: int) -> dict[str, Any]:
-    """A market of ``symbols`` at ``rate`` trades a second, from the opening bell on, all intervals and features.
+def measure_candles(
+    symbols: int, rate: int, minutes: int, intervals: tuple[str, ...] = DEFAULT_INTERVALS
+) -> dict[str, Any]:
+    """A market of ``symbols`` at ``rate`` trades a second, from the opening bell on, with ``intervals`` and features.
 
     A closed candle's cost goes up to the encoded records, ready for the producer. Once a minute the states are
     captured, as for a snapshot, which is when old candles leave the histories of features; that is not timed.
     """
     sessions = new_york_hours()
-    tree = levels(DEFAULT_INTERVALS, sessions)
+    tree = levels(intervals, sessions)
     before = _rss()
     engine = CandleEngine(tree, HORIZON_US)
     book = _TimedBook(engine, tree, FeatureSettings(sessions=sessions))

@@ -58,7 +58,7 @@ class Bench:
 
     def specs(self, *names: str) -> list[TopicSpec]:
         """The topics of these names and the internal ones, or all of them, as the product creates them."""
-        specs = self.topics.specs(PARTITIONS, DEFAULT_INTERVALS)
+        specs = self.topics.specs(self.broker.partitions, DEFAULT_INTERVALS)
         return [spec for spec in specs if not names or not spec.public or spec.name in names]
 
 

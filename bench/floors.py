@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import psycopg
 from psycopg import sql
@@ -60,16 +60,31 @@ def load_log(bench: Bench, topics: Sequence[str]) -> list[Any]:
 def write(bench: Bench, messages: Sequence[Any]) -> float:
     """Records a second of a bare produce loop over records in memory, with the product's producer."""
     target = _target(bench)
-    records = [(m.value(), m.key(), m.partition(), m.headers()) for m in messages]
+    records = [Put(target, m.value(), m.key(), m.partition(), m.headers()) for m in messages]
+    return len(records) / put(bench, records)
+
+
+class Put(NamedTuple):
+    """A record as it is to be written."""
+
+    topic: str
+    value: Any
+    key: Any
+    partition: int
+    headers: Any
+
+
+def put(bench: Bench, records: Sequence[Put]) -> float:
+    """Seconds to write ``records`` with the product's producer, to the last delivery."""
     producer = exact_producer(bench.servers.bootstrap, name="bench")
     started = time.perf_counter()
-    for n, (value, key, partition, headers) in enumerate(records):
-        produce(producer, target, value, key, partition, headers, None)
+    for n, record in enumerate(records):
+        produce(producer, *record, None)
         if n & 0x3FF == 0:
             producer.poll(0)
     if producer.flush(60):
-        raise BenchError("the produce floor could not deliver all records within 60 s")
-    return len(records) / (time.perf_counter() - started)
+        raise BenchError(f"{len(records):,} records could not be delivered within 60 s")
+    return time.perf_counter() - started
 
 
 def copy_rows(bench: Bench, schema: str) -> float:

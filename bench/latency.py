@@ -7,14 +7,12 @@ from contextlib import ExitStack
 from typing import Any, Final
 
 from bench.context import PARTITIONS, SYMBOLS, Bench, BenchError, say
+from bench.live import live_ingest
 from bench.observer import Arrival, Observer, RowWatch
 from bench.rows import drop_schema
 from bench.service import Service, running, start
 from bench.stats import latency_summary
 from bench.window import Window, behind, floor_latencies, read
-from feed.symbols import DEFAULT_SYMBOLS, is_pair, symbol_list
-from market.native import choose_ports
-from market.stack import get_health
 from marketdata.topics import DEFAULT_INTERVALS, TopicSpec
 from services.ingest.settings import IngestSettings
 
@@ -28,8 +26,7 @@ ALLOWANCE_US: Final = int(IngestSettings.model_fields["allowance_ms"].default) *
 
 def measure_latency(bench: Bench) -> dict[str, Any]:
     """For each rate: percentiles of the product, and of the bare loop before it."""
-    say("warming the broker up: Java compiles its paths during the first seconds of traffic")
-    _floor(bench, max(bench.choices.rates))
+    warm_up(bench, max(bench.choices.rates))
     results = {}
     for rate in bench.choices.rates:
         floor = _floor(bench, rate)
@@ -42,6 +39,12 @@ def measure_latency(bench: Bench) -> dict[str, Any]:
         results[str(rate)] = report
         say(f"latency at {rate}/s: candle beyond allowance p99 {report['candle_1s_beyond_allowance']['p99_ms']} ms")
     return results
+
+
+def warm_up(bench: Bench, rate: int) -> None:
+    """Have a broker that was just started compile what it needs."""
+    say("warming the broker up: Java compiles its paths during the first seconds of traffic")
+    _floor(bench, rate)
 
 
 def _floor(bench: Bench, rate: int) -> dict[str, Any]:
@@ -90,23 +93,6 @@ def _pipeline(bench: Bench, rate: int) -> dict[str, Any]:
         **found.report(ALLOWANCE_US),
         "void": behind(found, window, PARTITIONS),
     }
-
-
-def live_ingest(bench: Bench, rate: int, stack: ExitStack, **environment: str) -> Service:
-    """The feed, then ingest on it, with more of its settings in ``environment``."""
-    ws, rest = choose_ports(None, None)
-    options = {"symbol-count": SYMBOLS, "symbols": ",".join(DEFAULT_SYMBOLS), "seed": 1, "rate": rate,
-               "burst": bench.choices.burst, "ws-port": ws, "rest-port": rest}  # fmt: skip
-    arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    feed = stack.enter_context(start(bench, "feed", ["-m", "feed", *arguments], {}))
-    feed.wait_until(lambda: get_health(rest)[0], 30)
-    stocks = [name for name in symbol_list(list(DEFAULT_SYMBOLS), SYMBOLS) if not is_pair(name)]
-    url = f"ws://127.0.0.1:{ws}"
-    return stack.enter_context(
-        running(bench, "ingest", DRY_RUN="true", SOURCE="feed", SYMBOLS=",".join(stocks),
-                STOCKS_URL=f"{url}/stocks", CRYPTO_URL=f"{url}/crypto", REST_URL=f"http://127.0.0.1:{rest}",
-                **environment)
-    )  # fmt: skip
 
 
 def _wait_for_candles(observer: Observer, final: str, services: list[Service], timeout: float = 60.0) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import psutil
 
 from bench.context import Bench, BenchError, say
-from bench.latency import live_ingest
+from bench.live import live_ingest
 from bench.rows import drop_schema
 from bench.service import Service, running
 

@@ -30,12 +30,17 @@ def heading(report: dict[str, Any], programs: str) -> Iterator[str]:
     yield from (f"VOID: {reason}" for reason in report["void"])
 
 
-def _lines(report: dict[str, Any]) -> Iterator[str]:
+def server_heading(report: dict[str, Any]) -> Iterator[str]:
+    """The heading of a run with Kafka and PostgreSQL."""
     machine = report["machine"]
     yield from heading(
         report, f"Python {machine['python']}, Kafka {machine['kafka']}, librdkafka {machine['librdkafka']}, "
         f"PostgreSQL {machine['postgres']}",
     )  # fmt: skip
+
+
+def _lines(report: dict[str, Any]) -> Iterator[str]:
+    yield from server_heading(report)
     results = report["results"]
     yield from _rates(results)
     for rate, found in results.get("latency", {}).items():

@@ -12,7 +12,7 @@ from typing import Final
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from bench.context import PARTITIONS, Bench, BenchError
+from bench.context import Bench, BenchError
 from bench.stats import Sample
 from market.native import Child, choose_port
 from market.stack import get_health
@@ -61,10 +61,10 @@ class Service:
 
 
 @contextlib.contextmanager
-def running(bench: Bench, name: str, **environment: str) -> Iterator[Service]:
-    """Start ``services.<name>`` and stop it at the end."""
-    port = choose_port()
-    with start(bench, name, ["-m", f"services.{name}"], _environment(bench, port) | environment) as child:
+def running(bench: Bench, name: str, worker: int = 1, /, **environment: str) -> Iterator[Service]:
+    """Start ``services.<name>``, or its second, third ... ``worker``, and stop it at the end."""
+    port, label = choose_port(), name if worker == 1 else f"{name}-{worker}"
+    with start(bench, label, ["-m", f"services.{name}"], _environment(bench, port) | environment) as child:
         yield Service(child, port)
 
 
@@ -92,7 +92,7 @@ def _environment(bench: Bench, port: int) -> dict[str, str]:
         "KAFKA_BOOTSTRAP_SERVERS": bench.servers.bootstrap,
         "POSTGRES_DSN": bench.servers.dsn,
         "NAMESPACE": bench.namespace,
-        "PARTITIONS": str(PARTITIONS),
+        "PARTITIONS": str(bench.broker.partitions),
         "METRICS_PORT": str(port),
         "LOG_FORMAT": "json",
     }

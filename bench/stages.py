@@ -8,22 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
-
-import msgspec
-from confluent_kafka import OFFSET_BEGINNING, TopicPartition
+from typing import Any, Final
 
 from bench import floors
-from bench.context import PARTITIONS, Bench, say
+from bench.context import Bench, say
+from bench.progress import Processed
 from bench.rows import Stored, drop_schema
 from bench.service import running, sample
 from bench.stats import Steady, rates_summary, share_of, steady, uneven
-from marketdata.records import Progress
 from marketdata.topics import MARKETS
 
 STAGES: Final = ("ingest", "ratio", "aggregator", "sink")
 SINK_SAMPLE_S: Final = 0.1  # the figure comes from the sink's own process, which has to work for each answer
-_progress = msgspec.json.Decoder(Progress).decode
 
 
 @dataclass(slots=True)
@@ -99,33 +95,6 @@ def _ratio(bench: Bench, stage: Stage) -> None:
     stage.add(steady(samples), consume=consumed, copy=copied)
 
 
-class _Positions:
-    """How far the aggregator has read, by the places in ``src`` of its progress records."""
-
-    def __init__(self, bench: Bench) -> None:
-        self._topics = [bench.topics.progress(market) for market in MARKETS]
-        self._consumer = bench.broker.consumer()
-        self._consumer.assign(
-            [TopicPartition(t, p, OFFSET_BEGINNING) for t in self._topics for p in range(PARTITIONS)]
-        )
-        self._read: dict[tuple[str, int], int] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._consumer.close()
-
-    def records(self) -> int:
-        """Input records processed so far."""
-        while batch := self._consumer.consume(10_000, 0):
-            for message in batch:
-                if message.error() is None:
-                    place = (message.topic() or "", message.partition() or 0)
-                    self._read[place] = _progress(message.value() or b"").src[1] + 1
-        return sum(self._read.values())
-
-
 def _aggregator(bench: Bench, stage: Stage) -> None:
     topics = bench.topics
     sources = {"stocks": topics.ratios, "crypto": topics.trades("crypto")}
@@ -134,8 +103,8 @@ def _aggregator(bench: Bench, stage: Stage) -> None:
     consumed, copied = (floor(bench, list(sources.values())) for floor in (floors.consume, floors.copy))
     outputs = [s.name for s in bench.specs() if ".candles." in f".{s.name}" or ".trades.late." in f".{s.name}"]
     bench.broker.recreate(bench.specs(*outputs))
-    with running(bench, "aggregator") as service, _Positions(bench) as positions:
-        samples = sample(service, positions.records, lambda: all(
+    with running(bench, "aggregator") as service, Processed(bench) as processed:
+        samples = sample(service, processed.records, lambda: all(
             bench.broker.followed(source, topics.progress(market)) for market, source in sources.items()
         ))  # fmt: skip
     stage.add(steady(samples), consume=consumed, copy=copied)

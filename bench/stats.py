@@ -46,6 +46,34 @@ def steady(samples: Sequence[Sample]) -> Steady:
     return Steady(last[1] - first[1], last[0] - first[0])
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A least-squares line: ``slope`` in y for one of x, its value ``at_zero``, and how much of y it explains.
+
+    ``r2`` is None where all y are equal, or where there are two points: any line explains these.
+    """
+
+    slope: float
+    at_zero: float
+    r2: float | None
+
+
+def fit(points: Sequence[tuple[float, float]]) -> Line:
+    """The line through ``points`` (x, y) with the least sum of squares.
+
+    Raises:
+        TooShortError: they have fewer than two different x.
+    """
+    if len({x for x, _ in points}) < 2:
+        raise TooShortError("a slope needs measurements at two different places at least")
+    mean_x, mean_y = (math.fsum(values) / len(points) for values in zip(*points, strict=True))
+    xx = math.fsum((x - mean_x) ** 2 for x, _ in points)
+    yy = math.fsum((y - mean_y) ** 2 for _, y in points)
+    xy = math.fsum((x - mean_x) * (y - mean_y) for x, y in points)
+    slope = xy / xx
+    return Line(slope, mean_y - slope * mean_x, xy**2 / (xx * yy) if yy and len(points) > 2 else None)
+
+
 def percentile(ordered: Sequence[float], share: float) -> float:
     """The least value of ``ordered`` (ascending, not empty) that at least ``share`` of all do not exceed."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

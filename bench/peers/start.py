@@ -17,8 +17,7 @@ from market.native import Child
 def started(job: Job, contender: Contender, bench: Bench, output: str, group: str) -> Iterator[Child]:
     """Run it over the job's source until the end of the block; a peer writes to ``output`` and reads as ``group``."""
     if contender.settings is not None:
-        settings = contender.settings | {"PARTITIONS": str(bench.broker.partitions)}
-        with running(bench, job.service, **settings) as service:
+        with running(bench, job.service, **contender.settings) as service:
             yield service.child
         return
     environment = {

@@ -22,7 +22,7 @@ def measure_wire(where: Bench, names: tuple[str, ...], head: dict[str, Any]) -> 
     """Measure the readers of these names; ``head`` is the report's, with what voids it so far."""
     chosen = [contender for contender in CONTENDERS if contender.name in names]
     if any(contender.package for contender in chosen):
-        command_of(PEER)
+        command_of(PEER, "peer.py")
     say(f"writing a stream of {where.choices.trades:,} trades of {SYMBOLS:,} symbols")
     stream = write_stream(where.directory / "frames.jsonl", where.choices.trades)
     floor, found = Runs(FLOOR), [Runs(contender) for contender in chosen]

@@ -24,7 +24,7 @@ def official(bench: Bench, stream: Stream, mode: str) -> Result:
         BenchError: it did not count every trade once, or lost its connection.
         NativeError: it ended by itself, or its environment cannot be made.
     """
-    command, log = command_of(PEER), bench.directory / "logs" / f"{mode}.log"
+    command, log = command_of(PEER, "peer.py"), bench.directory / "logs" / f"{mode}.log"
     with replaying(bench, stream) as server:
         environment = {"ADDRESS": server.address, "MODE": mode, "TRADES": str(stream.trades), "PYTHONPATH": "",
                        "VIRTUAL_ENV": ""}  # fmt: skip

@@ -56,3 +56,29 @@ def test_a_floor_below_seventy_percent_of_its_best_voids_the_run() -> None:
     (reason,) = stats.uneven([100, 69], "copy")
     assert "copy" in reason
     assert "69%" in reason
+
+
+def test_a_line_through_points_of_one_is_that_line() -> None:
+    line = stats.fit([(1, 5), (2, 7), (4, 11)])
+
+    assert (line.slope, line.at_zero, line.r2) == (pytest.approx(2), pytest.approx(3), pytest.approx(1))
+
+
+def test_a_line_is_the_one_with_the_least_squares_and_says_how_much_it_explains() -> None:
+    line = stats.fit([(0, 0), (1, 2), (2, 1)])
+
+    assert (line.slope, line.at_zero, line.r2) == (pytest.approx(0.5), pytest.approx(0.5), pytest.approx(0.25))
+
+
+def test_what_never_changes_has_no_slope_and_nothing_to_explain() -> None:
+    assert stats.fit([(1, 4), (2, 4), (3, 4)]) == stats.Line(0.0, 4.0, None)
+
+
+def test_two_points_lie_on_a_line_whatever_they_are() -> None:
+    assert stats.fit([(1, 4), (2, 7)]).r2 is None
+
+
+@pytest.mark.parametrize("points", [[], [(1, 2)], [(1, 2), (1, 3)]])
+def test_one_place_gives_no_line(points: list[tuple[float, float]]) -> None:
+    with pytest.raises(stats.TooShortError):
+        stats.fit(points)

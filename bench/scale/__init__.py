@@ -1,0 +1,1 @@
+"""How costs grow: with worker processes and partitions, with symbols and intervals."""
