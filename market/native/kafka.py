@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import structlog
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from market.native.jars import HERE, ensure_jars
@@ -20,7 +20,6 @@ from market.native.ports import LOOPBACK, choose_ports, is_free
 from market.native.process import READY_S, Child, NativeError, log_tail
 
 USUAL_PORT = 9092
-_READY_TOPIC = "native-ready"
 _LISTENERS = {"listeners", "advertised.listeners", "listener.security.protocol.map"}
 _LOG4J = f"-Dlog4j2.configurationFile={HERE / 'kafka-log4j2.xml'}"
 _log = structlog.get_logger(__name__)
@@ -229,15 +228,16 @@ class _Probe:
         common = {"bootstrap.servers": bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 200}
         self._admin = AdminClient(common)
         self._producer = Producer({**common, "acks": "all", "retry.backoff.ms": 20, "message.timeout.ms": 30_000})
+        self._topic = f"native-ready-{uuid.uuid4().hex[:8]}"  # another start may be probing the same port
         self._delivered = False
 
     def wait(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         self._child.wait_until(self._lists_topics, seconds)
         self._create()
-        self._producer.produce(_READY_TOPIC, b"ready", partition=0, on_delivery=self._on_delivery)
+        self._producer.produce(self._topic, b"ready", partition=0, on_delivery=self._on_delivery)
         self._child.wait_until(self._took_record, deadline - time.monotonic(), pause=0)
-        self._admin.delete_topics([_READY_TOPIC])[_READY_TOPIC].result(10)
+        self._delete()
 
     def _lists_topics(self) -> bool:
         try:
@@ -247,12 +247,19 @@ class _Probe:
 
     def _create(self) -> None:
         try:
-            self._admin.create_topics([NewTopic(_READY_TOPIC, 1, 1)])[_READY_TOPIC].result(10)
+            self._admin.create_topics([NewTopic(self._topic, 1, 1)])[self._topic].result(10)
         except KafkaException as error:
             if "already exists" not in str(error):
                 raise NativeError(
                     f"kafka: no topic could be created: {error}\n{log_tail(self._child.log)}"
                 ) from error
+
+    def _delete(self) -> None:
+        try:
+            self._admin.delete_topics([self._topic])[self._topic].result(10)
+        except KafkaException as error:  # the client may have asked twice
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
 
     def _on_delivery(self, error: object, _message: object) -> None:
         self._delivered = error is None
