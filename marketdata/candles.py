@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from marketdata.bar import ORDER, Bar, Flow, Tick, bar_of, roll_up, take_sides
 from marketdata.buckets import Bucket, Trades
@@ -31,8 +31,10 @@ from marketdata.candle_state import (
 from marketdata.carry import carried_ends, overlaps
 from marketdata.intervals import Interval, children_of
 from marketdata.order import IdKey, id_key
-from marketdata.units import floor_to, forget_every
+from marketdata.units import SECOND_US, floor_to, forget_every
 
+RECENT_US: Final = 30 * SECOND_US
+"""Nearly all late trades belong to candles that were over so long ago at most: these are not made anew for them."""
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -66,8 +68,9 @@ class _Closes(NamedTuple):
 class CandleEngine:
     """The buckets of one partition. ``levels`` from marketdata.intervals; ``horizon_us`` the revision horizon.
 
-    Kept are the trades of the horizon, and of the longer buckets only those that are not over, or in which ``oldest``
-    stands now or later: trades with an event time before that are gone. Any other is made from trades when needed.
+    Kept are the trades of the horizon, and of the longer buckets only those that are not over or have just ended, or
+    in which ``oldest`` stands now or later: trades with an event time before that are gone. Any other is made from
+    trades when needed.
     With ``carry_in``, the exchange's calendar, candles without trades are closed too, in its regular sessions.
     While it is ``refilling`` trades are read again. ``before_leaving`` is told whose trades are about to go.
     """
@@ -81,6 +84,8 @@ class CandleEngine:
         self._horizon = horizon_us
         self._base = levels[0].length
         self._prune_step = self._base * -(-forget_every(horizon_us) // self._base)
+        self._recent = min(RECENT_US, horizon_us // 4)
+        self._swept = 0
         self._children = children_of(levels)
         self._trades: dict[int, dict[str, Trades]] = {}
         self._starts: dict[str, list[int]] = {}  # of each symbol's base buckets, ascending
@@ -171,6 +176,8 @@ class CandleEngine:
             self._carry_new(clock)
         self.clock = clock
         self._advances += 1
+        if clock - self._swept >= SECOND_US:
+            self._sweep(clock)
         oldest = floor_to(max(clock - self._horizon, 0), self._prune_step)
         if oldest > self.oldest:
             self._prune(oldest)
@@ -336,8 +343,6 @@ class CandleEngine:
         else:
             bar = roll_up(bucket.parts[part] for part in sorted(bucket.parts))
             bucket.known = True
-            if not self._needed_later(start, end):
-                del self._buckets[level][start][symbol]
         bucket.revision += 1
         if bucket.revision:
             self._revised.setdefault(symbol, {})[level, start] = bucket.revision
@@ -505,6 +510,16 @@ class CandleEngine:
             for start, symbols in starts.items():
                 if level.end(start) <= oldest:
                     yield from symbols
+
+    def _sweep(self, clock: int) -> None:
+        """Drop longer buckets that were over a while ago, but for those that the next clock publishes again."""
+        self._swept = clock
+        for number, (level, starts) in enumerate(zip(self._levels[1:], self._buckets[1:], strict=True), 1):
+            for start in list(starts):
+                end = level.end(start)
+                is_past = end <= clock - self._recent and (end, number) not in self._open
+                if is_past and not self._needed_later(start, end):
+                    del starts[start]
 
     def _needed_later(self, start: int, end: int) -> bool:
         """Whether ``oldest`` stands inside the bucket or will: made anew then, it would take all its trades again."""

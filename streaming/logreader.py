@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,7 +32,12 @@ SETTINGS: Final[dict[str, str | int | bool]] = {
 
 
 GATHER_S: Final = 0.002
-"""How long a read goes on after its first record: each costs as much as some twenty records do."""
+GATHER_BUSY_S: Final = 0.006
+"""How long a read goes on after its first record, and in a busy log: each costs as much as some twenty records do."""
+BUSY_PER_S: Final = 2_000
+"""Records a second from which on a log is busy."""
+SMOOTHING: Final = 0.05
+"""What one read counts in the rate: it follows within some twenty reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,26 @@ class Run:
         return int(self.records[-1].timestamp()[1])
 
 
+class Pace:
+    """How many records a second are read, and so how long a read gathers; ``timer`` gives seconds."""
+
+    def __init__(self, timer: Callable[[], float]) -> None:
+        self._timer = timer
+        self._last = timer()
+        self._per_s = 0.0
+
+    def took(self, records: int) -> None:
+        """A read has given so many ``records``."""
+        now = self._timer()
+        self._per_s += SMOOTHING * (records / max(now - self._last, 1e-4) - self._per_s)
+        self._last = now
+
+    @property
+    def gather_s(self) -> float:
+        """For a read's ``gather``."""
+        return GATHER_BUSY_S if self._per_s >= BUSY_PER_S else GATHER_S
+
+
 class LogReader:
     """Reads the partitions it was last told to seek, for any thread, one at a time; it joins no group.
 
@@ -61,13 +87,14 @@ class LogReader:
     ``is_behind``: the last read gave as much as was asked for, so there is most likely more.
     """
 
-    def __init__(self, bootstrap: str, group: str, wait_ms: int) -> None:
+    def __init__(self, bootstrap: str, group: str, wait_ms: int, timer: Callable[[], float] = time.monotonic) -> None:
         own = {"group.id": group, "fetch.wait.max.ms": wait_ms}
         self._consumer = Consumer(client_config(bootstrap, {**SETTINGS, **own}))
         self.places: frozenset[Place] = frozenset()
         self.generation = 0
         self.is_behind = False
         self._one_at_a_time = threading.Lock()
+        self._pace = Pace(timer)
 
     def seek(self, positions: Mapping[Place, int], generation: int) -> None:
         """Read on at ``positions`` and nowhere else; all that is read from here on belongs to ``generation``.
@@ -79,15 +106,20 @@ class LogReader:
             self._consumer.assign(wanted)
             self.places, self.generation = frozenset(positions), generation
 
-    def read(self, most: int, timeout: float, gather: float = GATHER_S) -> dict[Place, Run]:
+    def read(self, most: int, timeout: float, gather: float | None = None) -> dict[Place, Run]:
         """Up to ``most`` records: those within ``gather`` seconds of the first, or none after ``timeout`` seconds.
+
+        Without ``gather`` it is what the log's pace asks for.
 
         Raises:
             KafkaException: a partition cannot be read, or not at its position; what may pass is logged.
         """
         with self._one_at_a_time:
             first = self._consumer.poll(timeout)
+            if gather is None:
+                gather = self._pace.gather_s
             messages = [] if first is None else [first, *self._consumer.consume(most - 1, gather)]
+            self._pace.took(len(messages))
             self.is_behind = len(messages) == most
             return self._runs(messages)
 

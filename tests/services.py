@@ -14,7 +14,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from market.native import KafkaBroker, PostgresServer, choose_port
-from market.native.kafka import broker_properties
+from market.native.kafka import SHORT_LIVED, broker_properties
 
 KAFKA_IMAGE = "apache/kafka:4.3.1"  # unless TEST_KAFKA_IMAGE names another that takes the same environment
 POSTGRES_IMAGE = "timescale/timescaledb:2.28.3-pg16"  # unless TEST_POSTGRES_IMAGE names another
@@ -106,7 +106,7 @@ class Services:
         return where
 
     def _native_kafka(self) -> tuple[str, str]:
-        broker = KafkaBroker(self._directory() / "kafka", choose_port())
+        broker = KafkaBroker(self._directory() / "kafka", choose_port(), java_options=SHORT_LIVED)
         self._closing.callback(broker.stop)
         broker.start()
         return broker.bootstrap, "a native process"

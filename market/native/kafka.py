@@ -20,6 +20,9 @@ from market.native.ports import LOOPBACK, choose_ports, is_free
 from market.native.process import READY_S, Child, NativeError, log_tail
 
 USUAL_PORT = 9092
+SHORT_LIVED = ("-XX:TieredStopAtLevel=1",)
+"""Java's options for a broker of a minute or two, as tests have: its optimising compiler takes a quarter to a half of
+a core for the first minutes, and what it gains pays after them."""
 _LISTENERS = {"listeners", "advertised.listeners", "listener.security.protocol.map"}
 _LOG4J = f"-Dlog4j2.configurationFile={HERE / 'kafka-log4j2.xml'}"
 _log = structlog.get_logger(__name__)
@@ -159,8 +162,6 @@ class KafkaBroker:
         jvm = [f"-Xmx{self._heap}", "-Xshare:auto", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"]
         jvm += ["-XX:InitiatingHeapOccupancyPercent=35", "-XX:+ExplicitGCInvokesConcurrent"]
         jvm += ["-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"]
-        # The optimising compiler takes a quarter of a core for minutes, and what it gains shows after hours.
-        jvm += ["-XX:TieredStopAtLevel=1"]
         jvm += [_LOG4J, *self._java_options]
         return [java, *jvm, "-cp", classpath, "kafka.Kafka", str(config)]
 

@@ -19,7 +19,7 @@ BEHIND_US: Final = 5_000_000
 """With nothing heard for so long, input that is read is not news: a screen wants what is now."""
 MOST_AT_ONCE: Final = 100
 """So many records at once, about 5 ms of work, that nothing exact waits for longer."""
-SHARE: Final = 5
+SHARE: Final = 10
 """Sending takes one part in so many of a worker's time at most: with very many symbols the pace is slower."""
 
 

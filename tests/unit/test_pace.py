@@ -1,0 +1,40 @@
+"""How long a read gathers follows the log's pace."""
+
+from __future__ import annotations
+
+from streaming.logreader import GATHER_BUSY_S, GATHER_S, Pace
+
+
+class Timer:
+    """Seconds, moved by hand."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_busy_log_is_read_in_larger_steps_and_a_quiet_one_in_small_ones_again() -> None:
+    timer = Timer()
+    pace = Pace(timer)
+
+    def reads(count: int, records: int) -> None:
+        for _ in range(count):
+            timer.now += 0.01
+            pace.took(records)
+
+    assert pace.gather_s == GATHER_S
+    reads(100, 10)  # 1,000 a second
+    assert pace.gather_s == GATHER_S
+    reads(100, 40)
+    assert pace.gather_s == GATHER_BUSY_S
+    reads(2, 0)
+    assert pace.gather_s == GATHER_BUSY_S, "one read without any says little"
+    reads(100, 10)
+    assert pace.gather_s == GATHER_S
+
+
+def test_two_reads_at_once_are_no_infinite_rate() -> None:
+    pace = Pace(lambda: 1.0)
+    pace.took(1)
+    assert pace.gather_s == GATHER_S
