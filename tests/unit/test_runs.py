@@ -53,11 +53,9 @@ def consumer() -> FakeConsumer:
 
 
 @pytest.fixture
-def reader(consumer: FakeConsumer) -> LogReader:
-    made = LogReader.__new__(LogReader)  # without its connection
-    made._consumer, made.places, made.generation = consumer, frozenset(), 0
-    made.is_behind, made._one_at_a_time = False, threading.Lock()
-    return made
+def reader(consumer: FakeConsumer, monkeypatch: pytest.MonkeyPatch) -> LogReader:
+    monkeypatch.setattr("streaming.logreader.Consumer", lambda _config: consumer)
+    return LogReader("nowhere:1", "group", 0)
 
 
 @pytest.fixture
