@@ -34,6 +34,8 @@ from streaming.tracing import Process, traced, tracing_of
 
 log = structlog.stdlib.get_logger()
 DELIVERIES_EVERY_S = 0.02
+READ_AT_ONCE = 2_000
+"""Records at most: a seek waits for what one read gave to be processed."""
 
 
 class StageWorker:
@@ -85,7 +87,7 @@ class StageWorker:
             consumer_auto_offset_reset="earliest",
             stream_wait_empty=False,
             stream_buffer_maxsize=4096,  # a full buffer makes Faust sleep for a second: memory is bounded by credit
-            broker_max_poll_records=2_000,
+            broker_max_poll_records=READ_AT_ONCE,
             broker_session_timeout=self._settings.session_timeout_s,
             broker_heartbeat_interval=self._settings.session_timeout_s / 4,
             broker_commit_interval=1.0,

@@ -15,12 +15,11 @@ from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from bench.kafka import FETCH, Broker
 from marketdata.records import Clock, Reference, Trade
-from services.ratio.processor import _decode as decode_as_product
+from services.ratio.processor import decode as decode_as_product
 from streaming.logreader import LogReader
 from streaming.settings import ServiceSettings
+from streaming.stage import READ_AT_ONCE
 
-PRODUCT_BATCH: Final = 2_000
-"""What a stage reads at once, see streaming/stage.py."""
 READ_S: Final = 0.05
 _FETCH_WAIT_MS: Final[int] = ServiceSettings.model_fields["fetch_wait_ms"].default
 _decode: Final = msgspec.json.Decoder(Trade | Reference | Clock).decode
@@ -55,7 +54,7 @@ def product(log: Log) -> Batches:
     try:
         reader.seek({(log.topic, p): 0 for p in range(log.broker.partitions)}, 0)
         while True:
-            runs = reader.read(PRODUCT_BATCH, 0, 0) if reader.is_behind else reader.read(PRODUCT_BATCH, READ_S)
+            runs = reader.read(READ_AT_ONCE, 0, 0) if reader.is_behind else reader.read(READ_AT_ONCE, READ_S)
             count = total = 0
             for run in runs.values():
                 count += len(run.records)

@@ -22,7 +22,8 @@ _RATIO: Final = [("kind", b"ratio")]
 _CLOCK: Final = [("kind", b"clock")]
 _REFERENCE: Final = [("kind", b"reference")]
 _BAND: Final = [("kind", b"band")]
-_decode = msgspec.json.Decoder(Trade | Reference | Clock | Band | QuoteCopy).decode
+decode: Final = msgspec.json.Decoder(Trade | Reference | Clock | Band | QuoteCopy).decode
+"""A record of trades.stocks."""
 _decode_mark = msgspec.json.Decoder(JoinMark).decode
 
 
@@ -58,7 +59,7 @@ class RatioProcessor:
     def process(self, offset: int, value: bytes, now: int) -> bool:
         """Take one record of trades.stocks; see streaming.processor.Processor."""
         try:
-            record = _decode(value)
+            record = decode(value)
         except UNREADABLE as error:
             raise UnreadableError(f"not a record of trades.stocks: {error}") from error
         src = (self._partition, offset, 0)
