@@ -23,8 +23,8 @@ SETTINGS: Final[dict[str, str | int | bool]] = {
     "enable.auto.commit": False,
     "auto.offset.reset": "error",  # the position is ours: where it is gone, nothing else will do
     "log_level": 3,
-    # Large: librdkafka asks first for the partitions that waited least for a full queue, and with 4 MB a topic's last
-    # partitions got nothing for a minute while another's were behind.
+    # Large: with 4 MB, always full, a topic's last partitions were seen to get nothing for a minute while another's
+    # were behind, most likely because librdkafka asks first for those that waited least for room.
     **bounded_queue(32_768),
     "queued.min.messages": 20_000,
     # The broker answers at once when it has as much as this. Answered at each record, with a request for each few,
