@@ -12,17 +12,15 @@ import typer
 from bench import machine
 from bench.buffered import measure_buffer
 from bench.candles import LIMITS, lines, measure_candles, missed
-from bench.console import fail, reported, whole_numbers
+from bench.console import fail, print_report, reported, whole_numbers
 from bench.contests import decode, feed, join, peers
 from bench.context import PARTITIONS, SYMBOLS, Bench, Choices, say
 from bench.endtoend import measure_end_to_end
-from bench.kept import as_text
 from bench.latency import measure_latency
 from bench.memory import measure_memory
 from bench.pipeline.command import pipeline
 from bench.recording import simulated
 from bench.recovery import measure_recovery
-from bench.report import table
 from bench.scale.command import scale
 from bench.stages import STAGES, measure_stages
 from streaming.logs import configure_logs
@@ -56,7 +54,7 @@ def stages(  # noqa: PLR0917 - typer reads the options from the parameters
         fail(f"--only takes one of {', '.join(NAMES)}")
     choices = Choices(trades, runs, seconds, whole_numbers(rates), burst, only)
     report = reported(choices, lambda where: {"options": _options(choices), "results": _measure(where)})
-    print(json.dumps(report, indent=2) if as_json else table(report))
+    print_report(report, as_json=as_json)
 
 
 @app.command()
@@ -120,7 +118,7 @@ def show(
     report: Annotated[Path, typer.Argument(help="what `--json` printed where a table is the usual", exists=True)],
 ) -> None:
     """Print the table of a report kept as JSON."""
-    print(as_text(json.loads(report.read_text(encoding="utf-8"))))
+    print_report(json.loads(report.read_text(encoding="utf-8")), as_json=False)
 
 
 def _measure(where: Bench) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,6 +18,7 @@ from bench import machine
 from bench.context import PARTITIONS, Bench, BenchError, Choices, say, servers_of, temporary_directory
 from bench.kafka import Broker
 from bench.stats import TooShortError
+from bench.tables import as_text
 from market.native import NativeError
 from market.stack import Servers
 from streaming.logs import configure_logs
@@ -83,6 +84,6 @@ def some_of(names: Sequence[str], only: str | None) -> tuple[str, ...]:
     return wanted
 
 
-def show(report: dict[str, Any], table: Callable[[dict[str, Any]], Iterable[str]], *, as_json: bool) -> None:
-    """Print the report whole, or as lines for readers."""
-    print(json.dumps(report, indent=2) if as_json else "\n".join(table(report)))
+def print_report(report: dict[str, Any], *, as_json: bool) -> None:
+    """Print the report whole, or as a table for readers."""
+    print(json.dumps(report, indent=2) if as_json else as_text(report))

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
-from bench.console import fail, measuring, some_of, whole_numbers
+from bench.console import fail, measuring, print_report, some_of, whole_numbers
 from bench.context import Choices, kafka_of
 from bench.decoding.measure import measure_decode
 from bench.decoding.readers import NAMES as DECODERS
-from bench.decoding.report import figures as decode_figures
-from bench.decoding.report import table as decode_table
+from bench.decoding.report import figures
 from bench.peers.candles import CANDLES
 from bench.peers.job import Job
 from bench.peers.joined import JOIN
 from bench.peers.market import SCALES
 from bench.peers.measure import measure_contest
-from bench.peers.report import table as peers_table
 from bench.wire.contenders import NAMES as READERS
 from bench.wire.measure import TRADES as STREAM_TRADES
 from bench.wire.measure import measure_wire
-from bench.wire.report import table as feed_table
 
 
 def peers(
@@ -71,7 +67,7 @@ def _contest(job: Job, only: str | None, symbols: str, choices: Choices, *, as_j
         fail(f"--symbols takes some of {', '.join(map(str, SCALES))}")
     with measuring(choices, kafka_of) as (where, head):
         report = measure_contest(where, job, scales, names, head)
-    print(json.dumps(report, indent=2) if as_json else peers_table(report))
+    print_report(report, as_json=as_json)
 
 
 def decode(
@@ -88,8 +84,8 @@ def decode(
     names = some_of(DECODERS, only)
     with measuring(Choices(trades=trades, runs=runs), kafka_of) as (where, head):
         found, beside = measure_decode(where, names)
-    report = decode_figures(head | beside, found)
-    print(json.dumps(report, indent=2) if as_json else decode_table(report))
+    report = figures(head | beside, found)
+    print_report(report, as_json=as_json)
 
 
 def feed(
@@ -107,4 +103,4 @@ def feed(
     names = some_of(READERS, only)
     with measuring(Choices(trades=trades, runs=runs), kafka_of) as (where, head):
         report = measure_wire(where, names, head)
-    print(json.dumps(report, indent=2) if as_json else feed_table(report))
+    print_report(report, as_json=as_json)

@@ -9,7 +9,6 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Final
 
-import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.context import Bench, BenchError
@@ -77,12 +76,6 @@ def start(bench: Bench, name: str, arguments: list[str], environment: dict[str, 
         yield child
     finally:
         child.stop()
-
-
-def cpu_seconds(child: Child) -> float:
-    """What all threads of a process have spent, in user and system time."""
-    spent = psutil.Process(child.pid).cpu_times()
-    return float(spent.user + spent.system)
 
 
 def _environment(bench: Bench, port: int) -> dict[str, str]:

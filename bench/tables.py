@@ -1,4 +1,4 @@
-"""Reports kept as JSON, as text again."""
+"""Every report as text."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def as_text(report: dict[str, Any]) -> str:
         return decode_table(report)
     if "stream" in report:
         return feed_table(report)
-    if "missed" in report:
-        return peers_table(report)
-    return "\n".join(scale_table(report)) if "slopes" in report["results"] else table(report)
+    if "slopes" in report["results"]:
+        return "\n".join(scale_table(report))
+    return peers_table(report) if "missed" in report else table(report)

@@ -89,14 +89,14 @@ class LogReader:
     ``is_behind``: the last read gave as much as was asked for, so there is most likely more.
     """
 
-    def __init__(self, bootstrap: str, group: str, wait_ms: int, timer: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, bootstrap: str, group: str, wait_ms: int) -> None:
         own = {"group.id": group, "fetch.wait.max.ms": wait_ms}
         self._consumer = Consumer(client_config(bootstrap, {**SETTINGS, **own}))
         self.places: frozenset[Place] = frozenset()
         self.generation = 0
         self.is_behind = False
         self._one_at_a_time = threading.Lock()
-        self._pace = Pace(timer)
+        self._pace = Pace(time.monotonic)
 
     def seek(self, positions: Mapping[Place, int], generation: int) -> None:
         """Read on at ``positions`` and nowhere else; all that is read from here on belongs to ``generation``.

@@ -20,7 +20,7 @@ from bench.peers.job import Expected, Job
 from bench.peers.market import Scale
 from bench.peers.start import started
 from bench.peers.writing import write_log
-from bench.service import cpu_seconds
+from bench.usage import cpu_seconds
 from market.native import Child, NativeError
 from marketdata.topics import Topics, TopicSpec
 
@@ -116,7 +116,7 @@ def _await(child: Child, broker: Broker, output: str, wanted: int, stall_s: floa
     while (there := broker.records(output)) < wanted:
         now = time.monotonic()
         if there and before is None:
-            before = cpu_seconds(child)
+            before = cpu_seconds(child.pid)
         if there > latest:
             latest, moved = there, now
         if not child.running:
@@ -125,7 +125,7 @@ def _await(child: Child, broker: Broker, output: str, wanted: int, stall_s: floa
             raise BenchError(f"{there:,} of {wanted:,} records were there after {now - started:.0f} s, the newest "
                              f"for {now - moved:.0f} s; the log ends:\n{child.output()[-1_500:]}")  # fmt: skip
         time.sleep(POLL_S)
-    return cpu_seconds(child) - (before or 0.0)
+    return cpu_seconds(child.pid) - (before or 0.0)
 
 
 def _outputs(given: Input, contender: Contender, output: str) -> list[TopicSpec]:

@@ -90,15 +90,27 @@ class Tally:
         }
 
 
-class _Market:
+class Walk:
+    """The symbols of a market, their partitions and their prices, which walk from a seed; trades are numbered."""
+
     def __init__(self, scale: Scale) -> None:
         self._scale = scale
         self._random = random.Random(SEED)
         self._names = [f"S{n:05d}" for n in range(scale.symbols)]
         self._places = [partition_of(name, scale.partitions) for name in self._names]
         self._prices = [self._random.uniform(10, 500) for _ in self._names]
-        self._offsets = [0] * scale.partitions
         self._number = 0
+
+    def _moved(self, price: float) -> float:
+        """A price's next step; a trade's number is one more than the last one's."""
+        self._number += 1
+        return price * (1 + (self._random.random() - 0.5) / 1_000)
+
+
+class _Market(Walk):
+    def __init__(self, scale: Scale) -> None:
+        super().__init__(scale)
+        self._offsets = [0] * scale.partitions
 
     def play(self, trades: int) -> Iterator[tuple[int, Ratio | Clock]]:
         yield from self._each(START_US - WINDOW_US)
@@ -123,9 +135,7 @@ class _Market:
 
     def _trade(self, n: int, ts: int) -> tuple[int, Ratio]:
         """One trade of symbol ``n``: its price walks, its size is whole, so that every sum of sizes is exact."""
-        moved = self._prices[n] * (1 + (self._random.random() - 0.5) / 1_000)
-        self._prices[n] = moved
-        self._number += 1
+        self._prices[n] = moved = self._moved(self._prices[n])
         price, size, place = round(moved, 2), 1 + self._number * 7 % 500, self._places[n]
         return place, Ratio(
             self._names[n], ts, ts + 20_000, 4, str(self._number), 1, price, float(size), size, True, True, True,

@@ -8,13 +8,11 @@ trade, when the only one is just not too old, and when it is.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from typing import Final
 
-from bench.peers.market import SEED, START_US, Scale
+from bench.peers.market import START_US, Scale, Walk
 from marketdata.join import JoinSettings
-from marketdata.partition import partition_of
 from marketdata.records import Clock, Reference, Trade
 from marketdata.units import CLOCK_STEP_US, SECOND_US
 
@@ -34,15 +32,10 @@ def trade_log(scale: Scale, trades: int) -> Iterator[tuple[int, Input]]:
     return _Trades(scale).play(trades)
 
 
-class _Trades:
+class _Trades(Walk):
     def __init__(self, scale: Scale) -> None:
-        self._scale = scale
-        self._random = random.Random(SEED)
-        self._names = [f"S{n:05d}" for n in range(scale.symbols)]
-        self._places = [partition_of(name, scale.partitions) for name in self._names]
-        self._prices = [self._random.uniform(10, 500) for _ in self._names]
+        super().__init__(scale)
         self._btc_price = 65_000.25
-        self._number = 0
 
     def play(self, trades: int) -> Iterator[tuple[int, Input]]:
         yield from self._before_the_market(START_US - 2 * MAX_AGE_US)
@@ -96,8 +89,3 @@ class _Trades:
 
     def _clocks(self, ts: int) -> Iterator[tuple[int, Clock]]:
         yield from ((place, Clock(ts=ts, epoch=1)) for place in range(self._scale.partitions))
-
-    def _moved(self, price: float) -> float:
-        """A price's next step; a trade's number is one more than the last one's."""
-        self._number += 1
-        return price * (1 + (self._random.random() - 0.5) / 1_000)

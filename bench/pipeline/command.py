@@ -6,10 +6,9 @@ from typing import Annotated, Final
 
 import typer
 
-from bench.console import reported, show, whole_numbers
+from bench.console import print_report, reported, whole_numbers
 from bench.context import Choices
 from bench.pipeline.measure import measure_pipeline
-from bench.pipeline.report import table
 from bench.pipeline.search import FIRST, HIGHEST, LOWEST, STEP
 
 _SEARCH: Final = (
@@ -33,4 +32,4 @@ def pipeline(
     """
     wanted = whole_numbers(rates) if rates else ()
     report = reported(Choices(seconds=seconds), lambda where: measure_pipeline(where, wanted))
-    show(report, table, as_json=as_json)
+    print_report(report, as_json=as_json)

@@ -7,11 +7,10 @@ from typing import Annotated, Any, Final
 import typer
 
 from bench import machine
-from bench.console import fail, reported, show, whole_numbers, working_folder
+from bench.console import fail, print_report, reported, whole_numbers, working_folder
 from bench.context import Bench, Choices
 from bench.recording import simulated
 from bench.scale.engine import measure_engine
-from bench.scale.report import table
 from bench.scale.slopes import engine_slopes, worker_slopes
 from bench.scale.workers import measure_workers, summary, unlike
 
@@ -57,4 +56,4 @@ def scale(  # noqa: PLR0917 - typer reads the options from the parameters
             found = measure_engine(directory, minutes)
         report["results"] = {"engine": found} | report["results"]
         report["results"]["slopes"] += engine_slopes(found)
-    show(report | {"options": options}, table, as_json=as_json)
+    print_report(report | {"options": options}, as_json=as_json)

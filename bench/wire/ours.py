@@ -10,7 +10,8 @@ from typing import Final
 
 from bench.context import Bench, BenchError
 from bench.peers.contest import LONGEST_RUN_S
-from bench.service import Service, cpu_seconds, running
+from bench.service import Service, running
+from bench.usage import cpu_seconds
 from bench.wire.outputs import collect, differences
 from bench.wire.replaying import POLL_S, Result, Server, check, replaying
 from bench.wire.stream import Stream
@@ -71,7 +72,7 @@ def _watched(service: Service, server: Server, trades: int) -> list[CpuSample]:
     written, until, sent = 0.0, 0.0, False
     while True:
         check(service.child, deadline)
-        samples.append((time.time(), cpu_seconds(service.child)))
+        samples.append((time.time(), cpu_seconds(service.child.pid)))
         now = time.monotonic()
         if not sent:
             sent, until = server.state().done, now + SETTLE_S

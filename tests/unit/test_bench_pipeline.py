@@ -7,8 +7,8 @@ import pytest
 from bench.pipeline.compare import Count, Counts, compare, identity_of, same_count
 from bench.pipeline.lags import CANDLE_ROWS, TO_CANDLES, TO_ROWS, Sample, lags, not_kept_up, per_second, shares
 from bench.pipeline.measure import missed
-from bench.pipeline.report import table
 from bench.pipeline.search import HIGHEST, LOWEST, highest
+from bench.tables import as_text
 from marketdata.calendar import new_york_hours
 from marketdata.records import Trade
 from marketdata.units import SECOND_US
@@ -167,10 +167,10 @@ def test_the_table_tells_lags_cpu_and_why_a_rate_was_not_sustained() -> None:
         ("cores", "cpu", "memory_gib", "system", "python", "kafka", "librdkafka", "postgres"), "x"
     )
     head = {"date": "d", "command": "c", "commit": "abc", "load_before": 0.1, "machine": machine, "void": ["busy"]}
-    text = "\n".join(table(head | {
+    text = as_text(head | {
         "results": {"1000": result(1_000, ["it fell behind"], [])}, "highest_sustained": 0, "required": 20_000,
         "missed": ["highest_sustained"],
-    }))  # fmt: skip
+    })  # fmt: skip
 
     for part in (
         "VOID: busy", "at 1,000 trades/s   NOT SUSTAINED", "because it fell behind", "feed 0.25, database -",

@@ -6,9 +6,9 @@ import pytest
 
 from bench.candles import measure_candles
 from bench.scale.engine import INTERVALS
-from bench.scale.report import table
 from bench.scale.slopes import engine_slopes, worker_slopes
 from bench.scale.workers import Series, summary, unlike
+from bench.tables import as_text
 from marketdata.intervals import levels
 from marketdata.topics import DEFAULT_INTERVALS
 
@@ -94,10 +94,10 @@ def test_the_table_has_rates_failures_and_slopes() -> None:
     machine = dict.fromkeys(
         ("cores", "cpu", "memory_gib", "system", "python", "kafka", "librdkafka", "postgres"), "x"
     )
-    text = "\n".join(table({
+    text = as_text({
         "date": "d", "command": "c", "commit": "abc", "load_before": 0.1, "machine": machine, "void": [],
         "results": {"workers": rows, "engine": found, "slopes": engine_slopes(found)}, "missed": ["ratio.6.2"],
-    }))  # fmt: skip
+    })  # fmt: skip
 
     for part in ("20,000", "FAILED: lost one", "kib_in_all", "R^2", "missed: ratio.6.2", "13"):
         assert part in text
