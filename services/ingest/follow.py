@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -35,7 +36,15 @@ NOT_PLACED: Final = frozenset({
 })  # fmt: skip
 """What a broker says of a partition that another process has just had it make."""
 
+
+class _Copy(msgspec.Struct):
+    """What is read of a copy: the rest is its original's."""
+
+    epoch: int
+
+
 _decode = msgspec.json.Decoder(Trade | Clock | Band).decode
+_decode_copy = msgspec.json.Decoder(_Copy).decode
 _decode_gap = msgspec.json.Decoder(Gap).decode
 
 
@@ -45,14 +54,13 @@ class FollowError(RuntimeError):
 
 @dataclass(slots=True)
 class LogEnd:
-    """``epoch`` 0 means that the log is empty. Times in µs, 0 where there is none.
+    """Times in µs, 0 where there is none.
 
     ``clocks`` is the newest clock of each market; ``settled`` the oldest of its partitions' newest: a writer that was
     killed may have got further in one than in another, and what happened from there on may be missing.
     ``gaps``: the newest word on each. ``uncopied``: copies it did not get to.
     """
 
-    epoch: int = 0
     clocks: dict[str, int] = field(default_factory=lambda: dict.fromkeys(MARKETS, 0))
     settled: dict[str, int] = field(default_factory=lambda: dict.fromkeys(MARKETS, 0))
     seen: dict[str, Seen] = field(default_factory=dict)
@@ -73,7 +81,7 @@ class LogFollower:
     """Reads trades.* from the horizon before their newest record, and feed.gaps, then follows them in a thread.
 
     It keeps identities, clocks and the last word on gaps, no trades: memory is that of the identities of one to two
-    horizons.
+    horizons. What stands below a record of a newer epoch counts for no reader, and so not here.
     """
 
     def __init__(
@@ -88,14 +96,17 @@ class LogFollower:
         self._copies = CopyWatch(references)
         self._places: list[Place] = [(topic, p) for topic in self._market_of for p in range(partitions)]
         self._places.append((self._gaps, 0))
-        self._clocks: dict[Place, Clock] = {}
+        self._clocks: dict[Place, int] = {}
         self._first_clock: dict[str, int] = {}
         self._words: dict[tuple[str, int], Gap] = {}
         self._end = LogEnd(seen={m: Seen(horizon_us, STOCKS_DAY_SHIFT_US * (m == "stocks")) for m in MARKETS})
         self._next: dict[Place, int] = {}
         self._wanted: dict[Place, int] = {}
         self._ready = threading.Event()
+        self._epoch = 0
+        self._epochs: dict[Place, int] = {}
         self._own_epoch: int | None = None
+        self._handed_over = False
         self._unfenced = {place for place in self._places if place[0] != topics.gaps}
         self._thread = threading.Thread(target=self._run, name="follow", daemon=True)
         self.records = 0
@@ -107,39 +118,67 @@ class LogFollower:
 
     @property
     def epoch(self) -> int | None:
-        """The greatest epoch in the log, None until it was read to the end once."""
-        return self._end.epoch if self._ready.is_set() else None
+        """The greatest epoch in the log, 0 for an empty one; None until it was read to the end once."""
+        return self._epoch if self._ready.is_set() else None
 
-    def finish(self, timeout: float, stopping: threading.Event, own_epoch: int) -> LogEnd | None:
-        """Read to the ends as they are now; None if told to stop. Call it when no one else may write any more.
-
-        It goes on until a record of ``own_epoch`` stands in each partition: up to there readers count also what a
-        predecessor's client still sends when it wakes, so that the identities must be known here.
+    def read_to_end(self, timeout: float, stopping: threading.Event) -> bool:
+        """Read to the ends as they are now; False if told to stop. Call it when no one else may write any more.
 
         Raises:
             FollowError: the broker did not give all of it within ``timeout`` seconds.
             KafkaException: the broker did not answer.
         """
-        deadline = time.monotonic() + timeout
-        admin = AdminClient(client_config(self._bootstrap))
-        ends = _offsets(admin, self._places, OffsetSpec.latest())
-        wanted = {place: offset for place, (offset, _) in ends.items()}
-        while missing := [place for place, end in wanted.items() if self._next.get(place, 0) < end]:
-            if stopping.is_set():
-                return None
-            if time.monotonic() > deadline:
-                raise FollowError(f"the broker did not give the ends of {sorted(missing)} within {timeout:.0f} s")
-            time.sleep(0.005)
+        ends = _offsets(AdminClient(client_config(self._bootstrap)), self._places, OffsetSpec.latest())
+        return self._wait(
+            lambda: [place for place, (end, _) in ends.items() if self._next.get(place, 0) < end], timeout, stopping
+        )
+
+    def begin_epoch(self, own_epoch: int) -> dict[Place, int]:
+        """What to write as fences of ``own_epoch``: each partition's clock (µs). Below them no older epoch counts.
+
+        A partition that lacks a clock gets its market's first; a market without any is left out.
+        """
         self._own_epoch = own_epoch
+        return self._standing()
+
+    def _standing(self) -> dict[Place, int]:
+        return {
+            place: self._clocks.get(place, first)
+            for market, first in self._first_clock.items()
+            for place in self._of(market)
+        }
+
+    def finish(self, timeout: float, stopping: threading.Event, fenced: Collection[Place]) -> LogEnd | None:
+        """What stands above the fences; None if told to stop. Call it once they are written.
+
+        What a predecessor's client still sends when it wakes counts above them and not below, so that only here all
+        is known that counts. A partition without a fence is read on until something of the new epoch stands in it.
+
+        Raises:
+            FollowError: the broker did not give the fences within ``timeout`` seconds.
+        """
+        if not self._wait(lambda: sorted(self._unfenced.intersection(fenced)), timeout, stopping):
+            return None
+        self._handed_over = True
+        standing = self._standing()
         for market in MARKETS:
-            clocks = [self._clocks[place].ts for place in self._of(market) if place in self._clocks]
+            clocks = [standing[place] for place in self._of(market) if place in standing]
             self._end.clocks[market] = max(clocks, default=0)
-            short = len(clocks) < len(self._of(market))
-            self._end.settled[market] = min([*clocks, self._first_clock[market]] if clocks and short else clocks,
-                                            default=0)  # fmt: skip
+            self._end.settled[market] = min(clocks, default=0)
         self._end.uncopied = self._copies.missing(self._partitions)
         self._end.gaps = tuple(self._words.values())
         return self._end
+
+    @staticmethod
+    def _wait(missing: Callable[[], list[Place]], timeout: float, stopping: threading.Event) -> bool:
+        deadline = time.monotonic() + timeout
+        while left := missing():
+            if stopping.is_set():
+                return False
+            if time.monotonic() > deadline:
+                raise FollowError(f"the broker did not give the ends of {left} within {timeout:.0f} s")
+            time.sleep(0.005)
+        return True
 
     def _of(self, market: str) -> list[Place]:
         return [place for place in self._places if self._market_of.get(place[0]) == market]
@@ -167,7 +206,7 @@ class LogFollower:
                 if not self._ready.is_set() and all(self._next[p] >= end for p, end in self._wanted.items()):
                     self._ready.set()
                     log.info("read back", records=self.records, seconds=round(time.monotonic() - began, 1),
-                             epoch=self._end.epoch)  # fmt: skip
+                             epoch=self._epoch)  # fmt: skip
         except KafkaException as error:
             die("the log cannot be followed", error=str(error))
         finally:
@@ -192,7 +231,7 @@ class LogFollower:
                 first = end - GAPS_BACK
             self._next[place] = max(first, lows[place][0])
         if newest < 0:  # all that was written has expired: each epoch had at least one record
-            self._end.epoch = sum(self._wanted.values())
+            self._epoch = sum(self._wanted.values())
         consumer.assign([TopicPartition(*place, offset) for place, offset in self._next.items()])
 
     def _read(self, message: Message) -> None:
@@ -203,43 +242,50 @@ class LogFollower:
         place, offset = (message.topic() or "", message.partition() or 0), message.offset() or 0
         self.records += 1
         value = message.value() or b""
-        if value.startswith(AS_REFERENCE):
-            self._copies.copy(place[1], message.key(), value)
-        elif not value.startswith(AS_QUOTE_COPY):
-            if place[0] == self._crypto:
-                self._copies.trade(message.key(), value)
-            with suppress(*UNREADABLE):  # not ours: readers dead-letter it
-                self._note(place, value)
+        with suppress(*UNREADABLE):  # not ours: readers dead-letter it
+            if place[0] == self._gaps:
+                self._note_gap(_decode_gap(value))
+            else:
+                self._note(place, message.key(), value)
         self._next[place] = offset + 1
 
-    def _note(self, place: Place, value: bytes) -> None:
-        end = self._end
-        if place[0] == self._gaps:
-            self._note_gap(_decode_gap(value))
+    def _note(self, place: Place, key: bytes | None, value: bytes) -> None:
+        reference = value.startswith(AS_REFERENCE)
+        copied = reference or value.startswith(AS_QUOTE_COPY)
+        record = _decode_copy(value) if copied else _decode(value)
+        if not self._counts(place, record.epoch):
             return
-        market = self._market_of[place[0]]
-        record = _decode(value)
-        if self._own_epoch is not None:
-            self._left_over(place, market, record)
-            return
-        end.epoch = max(end.epoch, record.epoch)
-        if type(record) is Trade:
-            end.seen[market].is_new(record)
-        if type(record) is not Clock:
-            return
-        self._first_clock.setdefault(market, record.ts)
-        newest = self._clocks.get(place)
-        if newest is None or (record.epoch, record.ts) > (newest.epoch, newest.ts):
-            self._clocks[place] = record
+        if reference:
+            self._copies.copy(place[1], key, value)
+        elif type(record) is Trade:
+            self._note_trade(place, key, value, record)
+        elif type(record) is Clock:
+            self._first_clock.setdefault(self._market_of[place[0]], record.ts)
+            self._clocks[place] = max(record.ts, self._clocks.get(place, 0))
 
-    def _left_over(self, place: Place, market: str, record: Trade | Clock | Band) -> None:
-        if record.epoch >= (self._own_epoch or 0):
+    def _counts(self, place: Place, epoch: int) -> bool:
+        """Whether a record of ``epoch`` counts for readers and was there before this instance wrote."""
+        if epoch < self._epochs.get(place, 0):
+            return False
+        if self._own_epoch is not None and epoch >= self._own_epoch:
             self._unfenced.discard(place)
-        elif type(record) is Trade and place in self._unfenced:
-            self._end.seen[market].note(record)
+            self._epochs[place] = epoch
+            return False
+        self._epochs[place] = epoch
+        self._epoch = max(self._epoch, epoch)
+        return True
+
+    def _note_trade(self, place: Place, key: bytes | None, value: bytes, trade: Trade) -> None:
+        if place[0] == self._crypto:
+            self._copies.trade(key, value)
+        seen = self._end.seen[self._market_of[place[0]]]
+        if self._handed_over:  # it is the writer's
+            seen.note(trade)
+        else:
+            seen.is_new(trade)
 
     def _note_gap(self, gap: Gap) -> None:
-        self._end.epoch = max(self._end.epoch, gap.epoch)
+        self._epoch = max(self._epoch, gap.epoch)
         self._words.pop((gap.cluster, gap.start), None)  # so that the newest come last
         self._words[gap.cluster, gap.start] = gap
         if len(self._words) > GAPS_BACK:

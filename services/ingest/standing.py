@@ -36,10 +36,13 @@ def key_of(trade: Trade) -> int:
 def standing(bootstrap: str, topic: str, partition: int, since: int, until: int) -> set[int]:
     """Keys of the trades with an event time from ``since`` to ``until`` (µs) that stand in a partition; it blocks.
 
+    What an older epoch wrote below a newer one counts for no reader, and not here either.
+
     Raises:
         StandingError: the broker did not give them.
     """
     found: set[int] = set()
+    epoch = 0
     consumer = _consumer(bootstrap)
     try:
         at = TopicPartition(topic, partition)
@@ -56,9 +59,12 @@ def standing(bootstrap: str, topic: str, partition: int, since: int, until: int)
                     raise StandingError(str(message.error()))
                 heard = time.monotonic()
                 offset = (message.offset() or 0) + 1
-                trade = _trade(message.value() or b"")
-                if trade is not None and since <= trade.ts <= until:
-                    found.add(key_of(trade))
+                record = _record(message.value() or b"")
+                if record is None or record.epoch < epoch:
+                    continue
+                epoch = record.epoch
+                if type(record) is Trade and since <= record.ts <= until:
+                    found.add(key_of(record))
             if time.monotonic() - heard > SILENT_S:
                 raise StandingError(f"no record of {topic} for {SILENT_S:g} s")
             time.sleep(PAUSE_S)
@@ -108,11 +114,6 @@ def _consumer(bootstrap: str) -> Consumer:
             },
         )
     )
-
-
-def _trade(value: bytes) -> Trade | None:
-    record = _record(value)
-    return record if type(record) is Trade else None
 
 
 def _clock(value: bytes) -> Clock | None:

@@ -64,11 +64,18 @@ def run_feed(settings: IngestSettings, health: Health, stopping: threading.Event
         if lease.role != said:
             said = lease.role
             log.info(said, holder=lease.holder)
-    end = follower.finish(READ_TO_END_S, stopping, lease.epoch)
-    if end is None:
+    if not follower.read_to_end(READ_TO_END_S, stopping):
         lease.release(RELEASE_S)
         return 0
-    writer = _resume(settings, end, lease)
+    writer = _writer(settings, lease, follower.epoch or 0)
+    fences = follower.begin_epoch(lease.epoch)
+    writer.fence(fences)
+    end = follower.finish(READ_TO_END_S, stopping, fences)
+    if end is None:
+        writer.flush(AWAY_S)
+        lease.release(RELEASE_S)
+        return 0
+    _resume(writer, end)
     live.set()
     try:
         run_live(settings, writer, health, end.left(), lease=lease, stopping=stopping)
@@ -94,11 +101,11 @@ def role_health(lease: LeaseKeeper, follower: LogFollower, *, live: bool) -> tup
     return live or can_take_over, {"role": lease.role, "epoch": lease.epoch}
 
 
-def _resume(settings: IngestSettings, end: LogEnd, lease: LeaseKeeper) -> Writer:
-    if end.epoch >= lease.epoch:
-        die("the log holds a newer epoch than the lease: another ingest writes without one", log_epoch=end.epoch,
+def _writer(settings: IngestSettings, lease: LeaseKeeper, log_epoch: int) -> Writer:
+    if log_epoch >= lease.epoch:
+        die("the log holds a newer epoch than the lease: another ingest writes without one", log_epoch=log_epoch,
             own=lease.epoch)  # fmt: skip
-    writer = Writer(
+    return Writer(
         settings.kafka_bootstrap_servers,
         settings.topics,
         settings.partitions,
@@ -107,10 +114,12 @@ def _resume(settings: IngestSettings, end: LogEnd, lease: LeaseKeeper) -> Writer
         horizon_us=settings.revision_horizon_s * SECOND_US,
         tracing=tracing_of(settings, "ingest"),
     )
+
+
+def _resume(writer: Writer, end: LogEnd) -> None:
     for market in MARKETS:
         writer.resume(market, end.clocks[market], end.seen[market])
     for partition, copy in end.uncopied:
         writer.copy(partition, copy)
-    log.info("holder", epoch=lease.epoch, clocks=end.clocks, open_gaps=open_starts(end.gaps),
+    log.info("holder", epoch=writer.epoch, clocks=end.clocks, open_gaps=open_starts(end.gaps),
              known_trades=sum(map(len, end.seen.values())), copies_made_up=len(end.uncopied))  # fmt: skip
-    return writer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -16,6 +17,7 @@ from services.ingest.hostclock import wall_us
 from services.ingest.seen import STOCKS_DAY_SHIFT_US, Seen
 from streaming.fatal import die
 from streaming.metrics import DEAD_LETTERS
+from streaming.places import Place
 from streaming.producer import Headers, exact_producer, produce, serve_deliveries
 from streaming.tracing import TRACEPARENT, Tracing
 
@@ -140,6 +142,11 @@ class Writer:
             self._produce(own.topic, value, None, partition, CLOCK)
         own.clocks += 1
         return True
+
+    def fence(self, clocks: Mapping[Place, int]) -> None:
+        """Say each partition's clock (µs) again under this epoch: what an older one still sends no longer counts."""
+        for (topic, partition), ts in clocks.items():
+            self._produce(topic, encode(Clock(ts=ts, epoch=self.epoch)), None, partition, CLOCK)
 
     def gap(self, gap: Gap) -> None:
         """Record a stretch that was not received, at each status it reaches."""

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, cast
 
-import msgspec
 import pytest
 
 from marketdata.records import Gap
@@ -33,7 +32,7 @@ def read_back(*gaps: Gap) -> LogEnd:
     topics = Topics("test.")
     follower = LogFollower("127.0.0.1:1", topics, 1, horizon_us=SECOND_US, references=())
     for each in gaps:
-        follower._note((topics.gaps, 0), msgspec.json.encode(each))
+        follower._note_gap(each)
     return LogEnd(settled={"stocks": NOW, "crypto": NOW}, gaps=tuple(follower._words.values()))
 
 
