@@ -20,7 +20,6 @@ from marketdata.candles import CandleEngine
 from marketdata.feature_book import FeatureBook, FeatureSettings
 from marketdata.hours import ALL
 from marketdata.intervals import levels
-from marketdata.order import id_key
 from marketdata.records import Candle, encode
 from marketdata.units import DAY_US, SECOND_US
 
@@ -65,7 +64,7 @@ def _candles(seconds: int, sessions: TradingHours) -> Iterator[Candle]:
             price, btc = price * (1 + rng.gauss(0, 0.0003)), btc * (1 + rng.gauss(0, 0.0001))
             ts, shown = STARTS + n * SECOND_US + rng.randrange(1_000) * 1_000, round(price, 2)
             number, size = TRADES * n + i, float(rng.randrange(1, 500))
-            engine.add("S", Tick(ts, number, 4, id_key(str(number)), 0, shown, size, True, True, True,
+            engine.add("S", Tick(ts, number, 4, str(number), 0, shown, size, True, True, True,
                                  shown / round(btc, 2)), ts)  # fmt: skip
         closing.advance(STARTS + (n + 1) * SECOND_US)
         found = (_decode(value) for name, value in closing.outputs.take() if name == topic)

@@ -19,7 +19,6 @@ from marketdata.calendar import new_york_hours
 from marketdata.candles import CandleEngine, Closed
 from marketdata.feature_book import FeatureBook, FeatureSettings, Views
 from marketdata.intervals import levels
-from marketdata.order import id_key
 from marketdata.topics import DEFAULT_INTERVALS
 from marketdata.units import SECOND_US
 
@@ -135,7 +134,7 @@ def _market(symbols: int, rate: int, minutes: int) -> Iterator[tuple[int, list[t
             prices[at] *= 1 + rng.gauss(0, 0.0003)
             number += 1
             price, ts = round(prices[at], 2), clock - rng.randrange(1, CLOCK_US)
-            batch.append((names[at], Tick(ts, number, 4, id_key(str(number)), 0, price, float(rng.randrange(1, 500)),
+            batch.append((names[at], Tick(ts, number, 4, str(number), 0, price, float(rng.randrange(1, 500)),
                                           True, True, True, price / 9e4)))  # fmt: skip
         owed -= int(owed)
         yield clock, batch
@@ -161,7 +160,7 @@ def _size_of(trades: Any) -> int:
     total = sys.getsizeof(trades) + sys.getsizeof(trades.ticks) + 100  # and its place in two dicts and a list
     for tick in trades.ticks:
         total += sys.getsizeof(tick) + sum(sys.getsizeof(v) for v in (tick.ts, tick.sequence, tick.price, tick.size))
-        total += sys.getsizeof(tick.id_key) + sys.getsizeof(tick.id_key[1]) + sys.getsizeof(tick.ratio)
+        total += sys.getsizeof(tick.id) + sys.getsizeof(tick.ratio)
     if trades.flow is not None:
         total += sys.getsizeof(trades.flow)
     return total + sys.getsizeof(trades.bought) + sys.getsizeof(trades.sold)

@@ -7,13 +7,12 @@ divides.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from operator import attrgetter
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import msgspec
 
-from marketdata.order import IdKey, OrderKey
+from marketdata.order import OrderKey, order_key
 from marketdata.records import PriceBlock, RatioBlock
 
 UNIT: Final = 10**9
@@ -22,7 +21,7 @@ _RATIO_UNIT_F: Final = float(RATIO_UNIT)
 
 
 class Tick(msgspec.Struct, frozen=True, gc=False):
-    """A trade inside a bucket. The first five fields are its place in the order of trades, which ORDER gives.
+    """A trade inside a bucket. The first five fields are its place in the order of trades, which ``order_of`` gives.
 
     ``quote`` is the bid and ask that it met, the ask not below the bid; None where there was no such quote. Millions
     are kept: the garbage collector would visit each tuple of its own making again and again.
@@ -31,7 +30,7 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
     ts: int
     sequence: int
     exchange: int
-    id_key: IdKey
+    id: str
     trf: int
     price: float
     size: float
@@ -43,8 +42,10 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
     quote: tuple[float, float] | None = None
 
 
-ORDER: Final[Callable[[Tick], OrderKey]] = attrgetter("ts", "sequence", "exchange", "id_key", "trf")
-"""A tick's place in the order of trades, to sort by. Ticks themselves have no order: prices may be missing."""
+def order_of(tick: Tick) -> OrderKey:
+    """A tick's place in the order of trades, to sort by. Ticks themselves have no order: prices may be missing."""
+    return order_key(tick.ts, tick.sequence, tick.exchange, tick.id, tick.trf)
+
 
 SELL: Final = 1
 BUY: Final = 2
@@ -161,20 +162,28 @@ def _exact_ratio(ratio: float) -> int:
 
 
 def bar_of(ticks: list[Tick]) -> Bar:
-    """The bar of the ticks of one base bucket, without sides; sorts ``ticks`` in place."""
-    ticks.sort(key=ORDER)
+    """The bar of some ticks, without sides; ``ticks`` are in their order after it."""
     bar = Bar()
-    add_ticks(bar, ticks)
+    if not add_ticks(bar, ticks):
+        ticks.sort(key=order_of)
+        add_ticks(bar, ticks)
     return bar
 
 
-def add_ticks(bar: Bar, ticks: list[Tick]) -> None:
-    """Add sorted ticks, none of which comes before one that ``bar`` holds."""
-    _add_prices(bar, ticks)
-    _add_ratios(bar, ticks)
-    for tick in ticks:
+def add_ticks(bar: Bar, ticks: list[Tick], first: int = 0) -> bool:
+    """Add the ticks from number ``first`` on; ``bar`` holds those before them.
+
+    False, and nothing is added, where one comes before its neighbour in the order of trades. Nearly all come in it,
+    so that it is seen on the way: to sort them would cost as much again.
+    """
+    new = ticks[first:] if first else ticks
+    if not _add_prices(bar, new, ticks[first - 1] if first else None):
+        return False
+    _add_ratios(bar, new)
+    for tick in new:
         if tick.quote is not None and tick.high_low:
             _add_quote(bar, tick, tick.quote)
+    return True
 
 
 def take_sides(bar: Bar, ticks: list[Tick], before: Flow) -> Flow:
@@ -205,12 +214,20 @@ def take_sides(bar: Bar, ticks: list[Tick], before: Flow) -> Flow:
     return Flow(last, side)
 
 
-def _add_prices(bar: Bar, ticks: list[Tick]) -> None:
-    """Volume and prices. Each trade passes here: what it changes is kept at hand until the end."""
+def _add_prices(bar: Bar, ticks: list[Tick], before: Tick | None) -> bool:
+    """Volume and prices; False, and nothing is added, where the ticks do not go on in their order after ``before``.
+
+    Each trade passes here: what it changes is kept at hand until the end.
+    """
+    last_ts = 0 if before is None else before.ts
     volume, trades, count = bar.volume, bar.trades, bar.ticks
     price_sum, weight, priced = bar.price_sum, bar.price_weight, bar.priced_size
-    high, low = bar.high, bar.low
+    first, high, low, close = bar.open, bar.high, bar.low, bar.close
     for tick in ticks:
+        ts = tick.ts
+        if ts <= last_ts and before is not None and (ts < last_ts or _comes_before(tick, before)):
+            return False
+        before, last_ts = tick, ts
         size = round(tick.size * UNIT)
         if tick.volume:
             volume += size
@@ -228,12 +245,18 @@ def _add_prices(bar: Bar, ticks: list[Tick]) -> None:
         if low is None or price < low:
             low = price
         if tick.open_close:
-            if bar.open is None:
-                bar.open = price
-            bar.close = price
+            if first is None:
+                first = price
+            close = price
     bar.volume, bar.trades, bar.ticks = volume, trades, count
     bar.price_sum, bar.price_weight, bar.priced_size = price_sum, weight, priced
-    bar.high, bar.low = high, low
+    bar.open, bar.high, bar.low, bar.close = first, high, low, close
+    return True
+
+
+def _comes_before(tick: Tick, other: Tick) -> bool:
+    """Of two ticks of one time."""
+    return tick.sequence <= other.sequence and order_of(tick) < order_of(other)
 
 
 def quote_side(price: float, quote: tuple[float, float]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from marketdata.bar import ORDER, Bar, Flow, Tick, add_ticks
+from marketdata.bar import Bar, Flow, Tick, add_ticks, bar_of
 
 
 class Trades:
@@ -31,18 +31,15 @@ class Trades:
         self._counted = 0
 
     def bar(self) -> Bar:
-        """The bar of the trades so far, without sides; the ticks are sorted after it.
+        """The bar of the trades so far, without sides; the ticks are in their order after it.
 
         It is this bucket's own, and grows when it is asked for again after more trades came in order.
         """
         ticks, bar, counted = self.ticks, self._bar, self._counted
         if bar is not None and counted == len(ticks):
             return bar
-        if bar is None or not _in_order(ticks, counted):
-            if len(ticks) > 1:
-                ticks.sort(key=ORDER)
-            bar, counted = Bar(), 0
-        add_ticks(bar, ticks[counted:] if counted else ticks)
+        if bar is None or not add_ticks(bar, ticks, counted):
+            bar = bar_of(ticks)
         self._bar, self._counted = bar, len(ticks)
         return bar
 
@@ -72,13 +69,3 @@ class Bucket:
         self.has_ratio = False
         self.known = False
         self.late_received_ts: int | None = None
-
-
-def _in_order(ticks: list[Tick], counted: int) -> bool:
-    """Whether the ticks from number ``counted`` on, one at least, go on in the order of those before."""
-    before = ORDER(ticks[max(counted - 1, 0)])
-    for place in map(ORDER, ticks[counted:]):
-        if place < before:
-            return False
-        before = place
-    return True

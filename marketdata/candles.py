@@ -15,7 +15,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple, TypeVar
 
-from marketdata.bar import ORDER, Bar, Flow, Tick, bar_of, roll_up, take_sides
+from marketdata.bar import Bar, Flow, Tick, bar_of, order_of, roll_up, take_sides
 from marketdata.buckets import Bucket, Trades
 from marketdata.calendar import TradingHours
 from marketdata.candle_state import (
@@ -130,7 +130,7 @@ class CandleEngine:
         start = floor_to(tick.ts, self._base)
         trades = self._trades.get(start, {}).get(symbol)
         for i, old in enumerate(trades.ticks if trades else ()):
-            if trades is not None and ORDER(old) == ORDER(tick):
+            if trades is not None and order_of(old) == order_of(tick):
                 trades.ticks[i] = tick
                 trades.recount()
                 trades.has_ratio |= tick.ratio is not None
@@ -151,7 +151,7 @@ class CandleEngine:
         trades.ticks.remove(tick)
         trades.recount()
         if not self.refilling:
-            self._cancels.setdefault(symbol, {})[offset] = pack_cancel(offset, ORDER(tick))
+            self._cancels.setdefault(symbol, {})[offset] = pack_cancel(offset, order_of(tick))
             self._changed.add(symbol)
         self._reopen(0, start, symbol, trades, received_ts)
         return True
@@ -463,12 +463,12 @@ class CandleEngine:
         by_value: tuple[int, Trades, Tick] | None = None
         for start in reversed(self._starts.get(symbol, [])):
             trades = self._trades[start][symbol]
-            for tick in sorted(trades.ticks, key=ORDER, reverse=True):
+            for tick in sorted(trades.ticks, key=order_of, reverse=True):
                 if tick.exchange != record.exchange or tick.ts < self.clock - self._horizon:
                     continue
-                if tick.id_key == key and tick.trf == record.trf:
+                if tick.trf == record.trf and id_key(tick.id) == key:
                     return start, trades, tick
-                same = tick.price == record.price and tick.size == record.size and ORDER(tick) <= ORDER(record)
+                same = tick.price == record.price and tick.size == record.size and order_of(tick) <= order_of(record)
                 if same and by_value is None:
                     by_value = (start, trades, tick)
         return by_value
@@ -646,7 +646,7 @@ class CandleEngine:
         start = floor_to(cancel.ts, self._base)
         trades = self._trades.get(start, {}).get(symbol)
         for tick in trades.ticks if trades else ():
-            if trades is not None and ORDER(tick) == cancel.key:
+            if trades is not None and order_of(tick) == cancel.key:
                 return start, trades, tick
         return None
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import faust
 import structlog
-from confluent_kafka import Producer
+from confluent_kafka import Message, Producer
 
 from marketdata.records import DeadLetter, encode
 from streaming import metrics
@@ -146,24 +147,17 @@ class StageWorker:
         started = time.perf_counter()
         now = time.time_ns() // 1_000
         wanted = self._wants_snapshot(partition)
-        position, process = partition.position, self._process_of(partition, run)
-        for record in run.records:
-            offset = record.offset()
-            if offset < position:
-                continue
-            if offset > position and position != BEGINNING:
-                die("records are missing from the log", topic=run.topic, partition=run.partition,
-                    expected=position, found=offset)  # fmt: skip
+        process = self._process_of(partition, run)
+        for offset, record in _in_place(run, partition.position):
             try:
                 settled = process(offset, record.value(), now)
             except UnreadableError as error:
                 self._dead_letter(run, record, str(error), now, ticket)
                 settled = False
-            position = offset + 1
             if settled and wanted:
                 wanted, partition.captured_at = False, time.monotonic()
-                way.position, way.capture = position, partition.processor.capture()
-        partition.position, partition.read_ms = position, run.last_ms
+                way.position, way.capture = offset + 1, partition.processor.capture()
+        partition.position, partition.read_ms = max(partition.position, run.last_offset + 1), run.last_ms
         partition.processor.after_run(now)
         partition.emitter.end()
         ticket.processed()
@@ -291,3 +285,24 @@ class StageWorker:
         stage = self._stages[source]
         emitter = Emitter(self.producer, number, stage.outputs)
         return Partition(stage, number, emitter, stage.make(number, emitter), SnapshotWriter(""))
+
+
+def _in_place(run: Run, position: int) -> Iterable[tuple[int, Message]]:
+    """The records of ``run`` from ``position`` on with their offsets; ends the process where some are missing."""
+    records = run.records
+    first = records[0].offset() or 0
+    if run.last_offset - first + 1 == len(records) and position in {first, BEGINNING}:
+        return enumerate(records, first)  # nearly always: no offset need be looked at
+    return _from_position(run, position)
+
+
+def _from_position(run: Run, position: int) -> Iterator[tuple[int, Message]]:
+    for record in run.records:
+        offset = record.offset() or 0
+        if offset < position:
+            continue
+        if offset > position and position != BEGINNING:
+            die("records are missing from the log", topic=run.topic, partition=run.partition,
+                expected=position, found=offset)  # fmt: skip
+        position = offset + 1
+        yield offset, record

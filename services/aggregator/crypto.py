@@ -61,5 +61,5 @@ class CryptoProcessor(CandleProcessor):
                 self._changed(trade.symbol, 0, trade.received_ts)
             else:
                 self._late(trade, "no_original", offset)
-        elif not self._trade(trade.symbol, tick, trade.received_ts):
-            self._late(trade, "past_horizon", offset)
+        else:
+            self._trade(trade, tick, offset)

@@ -118,14 +118,15 @@ class CandleProcessor:
             self._rewind.note(offset + 1, self.reader_mark())
         return True
 
-    def _trade(self, symbol: str, tick: Tick, received_ts: int) -> bool:
+    def _trade(self, record: Trade | Ratio, tick: Tick, offset: int) -> None:
+        """Let the candles take the trade of ``record``."""
         ts, rewind = tick.ts, self._rewind
         if ts > rewind.newest:
             rewind.newest = ts
-        taken = self._engine.add(symbol, tick, received_ts)
-        if taken and self._live is not None:
-            self._live.changed(symbol, ts, received_ts)
-        return taken
+        if not self._engine.add(record.symbol, tick, record.received_ts):
+            self._late(record, "past_horizon", offset)
+        elif self._live is not None:
+            self._live.changed(record.symbol, ts, record.received_ts)
 
     def _changed(self, symbol: str, ts: int, received_ts: int) -> None:
         """Trades of ``symbol`` are others now; ``ts`` as LiveSender.changed takes it."""

@@ -52,19 +52,24 @@ class StocksProcessor(CandleProcessor):
             record = _decode(value)
         except UNREADABLE as error:
             raise UnreadableError(f"not a record of ratios: {error}") from error
-        if record.src is None:
+        src, last = record.src, self._rule.last
+        if src is None:
             raise UnreadableError("a record of ratios without src")
-        if not self._rule.accept(record.src):
+        if last is not None and src <= last:
             return False
+        self._rule.last = src
         if type(record) is Ratio:
-            self._take(record, offset)
+            if record.correction or record.revision:
+                self._change(record, offset)
+            else:
+                self._trade(record, tick_of_ratio(record), offset)
         elif type(record) is Clock:
             return self._clock(record.ts, offset, now)
         elif type(record) is Band and not self._engine.refilling:  # those read again are in the snapshot
             self._publisher.bands.add(record, self._engine.oldest)
         return False
 
-    def _take(self, record: Ratio, offset: int) -> None:
+    def _change(self, record: Ratio, offset: int) -> None:
         tick = tick_of_ratio(record)
         if record.revision:  # of a trade that may have been cancelled meanwhile
             if self._engine.revise(record.symbol, tick, record.timestamp_out):
@@ -74,5 +79,5 @@ class StocksProcessor(CandleProcessor):
                 self._changed(record.symbol, 0, record.received_ts)
             else:
                 self._late(record, "no_original", offset)
-        elif not self._trade(record.symbol, tick, record.received_ts):
-            self._late(record, "past_horizon", offset)
+        else:
+            self._trade(record, tick, offset)

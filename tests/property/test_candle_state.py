@@ -15,7 +15,6 @@ from marketdata.calendar import TradingHours
 from marketdata.candle_state import EngineMark, SymbolState, decode_state, encode_state
 from marketdata.candles import CandleEngine
 from marketdata.intervals import levels
-from marketdata.order import id_key
 from marketdata.rewind import Rewind
 
 S = 1_000_000
@@ -78,7 +77,7 @@ def log_of(script: list[Step]) -> list[Record]:
             log.append(Record("clock", "", None, "", clock))
         elif step.kind == "trade":
             price = 1 + i % 3  # few prices, so that a cancel by value has a choice
-            tick = Tick(clock + 100_000 - step.late, 0, 1, id_key(str(i)), 0, price, 1, True, i % 4 != 0, True,
+            tick = Tick(clock + 100_000 - step.late, 0, 1, str(i), 0, price, 1, True, i % 4 != 0, True,
                         None if i % 5 == 0 else 1 / price, quote=None if i % 3 else (0.5, 0.5 + i % 4))  # fmt: skip
             trades.append((step.symbol, tick, str(i)))
             log.append(Record("trade", step.symbol, tick, str(i), 0))

@@ -12,11 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from marketdata.bar import ORDER, UNIT, Tick
+from marketdata.bar import UNIT, Tick, order_of
 from marketdata.calendar import TradingHours
 from marketdata.candles import CandleEngine
 from marketdata.intervals import Interval, IntervalError, levels
-from marketdata.order import id_key
 
 S = 1_000_000
 NAMES = ("500ms", "1s", "5s", "15s", "1m", "1h", "24h")
@@ -47,7 +46,7 @@ def trades(draw: st.DrawFn) -> list[tuple[str, Tick]]:
         price = cents / 100
         ratio = price / 97_123.45 if joined else None
         quote = None if around is None else ((cents + around[0]) / 100, (cents + sum(around)) / 100)
-        made.append((symbol, Tick(T0 + ms * 1_000, 0, 1, id_key(str(i)), 0, price, size / 1_000, high_low,
+        made.append((symbol, Tick(T0 + ms * 1_000, 0, 1, str(i), 0, price, size / 1_000, high_low,
                                   open_close and high_low, volume, ratio, quote=quote)))  # fmt: skip
     return made
 
@@ -61,14 +60,14 @@ def expected(found: list[tuple[str, Tick]], level: Interval) -> dict[tuple[str, 
         start = OPENS if level.exchange_day else tick.ts // level.length * level.length
         buckets[symbol, start, CLOSES if level.exchange_day else start + level.length].append(tick)
     sides = sides_of(found)
-    return {(s, start): _plain(sorted(ticks, key=ORDER), end, sides) for (s, start, end), ticks in buckets.items()}
+    return {(s, start): _plain(sorted(ticks, key=order_of), end, sides) for (s, start, end), ticks in buckets.items()}
 
 
 def sides_of(found: list[tuple[str, Tick]]) -> dict[Tick, int]:
     """1 where the trade is the buyer's, -1 the seller's: the quote, else the tick rule over each symbol's tape."""
     sides = {}
     for symbol in {symbol for symbol, _ in found}:
-        tape = [t for s, t in sorted(found, key=lambda entry: ORDER(entry[1])) if s == symbol and t.high_low]
+        tape = [t for s, t in sorted(found, key=lambda entry: order_of(entry[1])) if s == symbol and t.high_low]
         for i, tick in enumerate(tape):
             other = [t.price for t in tape[:i] if t.price != tick.price]
             changes = [a.price < b.price for a, b in pairwise(tape[: i + 1]) if a.price != b.price]
@@ -203,9 +202,9 @@ def test_a_cancel_leaves_what_the_others_make(found: list[tuple[str, Tick]], dat
     for each_symbol, each in found:
         engine.add(each_symbol, each, each.ts)
     last = {(c.level, c.symbol, c.start): published(c.bar, c.end) for c in engine.advance(T0 + 180 * S)}
-    record = replace(tick, ts=tick.ts + 1, id_key=id_key("cancel"))
+    record = replace(tick, ts=tick.ts + 1, id="cancel")
     by_id = data.draw(st.booleans())
-    assert engine.cancel(symbol, record, str(tick.id_key[1]) if by_id else "cancel", tick.ts, 0)
+    assert engine.cancel(symbol, record, tick.id if by_id else "cancel", tick.ts, 0)
     last |= {(c.level, c.symbol, c.start): published(c.bar, c.end) for c in engine.advance(T0 + 181 * S)}
     if by_id:
         left = found[:gone] + found[gone + 1 :]
@@ -223,11 +222,7 @@ def test_late_trades_cancels_and_corrections_in_any_order_end_as_the_corrected_i
     """A correction is a cancel and another trade; each cancel comes some time after its original."""
     left = [entry for entry in found if random.random() < 0.7]
     gone = [entry for entry in found if entry not in left]
-    again = [
-        (s, replace(t, price=t.price + 0.5, id_key=id_key(f"9{t.id_key[1]:06}")))
-        for s, t in gone
-        if random.random() < 0.5
-    ]
+    again = [(s, replace(t, price=t.price + 0.5, id=f"9{int(t.id):06}")) for s, t in gone if random.random() < 0.5]
     arrivals: list[tuple[str, Tick, bool]] = [(*entry, False) for entry in found + again]
     random.shuffle(arrivals)
     for symbol, tick in gone:
@@ -237,7 +232,7 @@ def test_late_trades_cancels_and_corrections_in_any_order_end_as_the_corrected_i
     ends = [T0 + clock * 50_000 for clock in clocks]
     for i, (symbol, tick, is_cancel) in enumerate(arrivals):
         if is_cancel:
-            assert engine.cancel(symbol, replace(tick, ts=tick.ts + 1), str(tick.id_key[1]), tick.ts, i)
+            assert engine.cancel(symbol, replace(tick, ts=tick.ts + 1), tick.id, tick.ts, i)
         else:
             assert engine.add(symbol, tick, tick.ts)
         if i < len(ends) and ends[i] > engine.clock:
@@ -255,18 +250,18 @@ def test_late_trades_cancels_and_corrections_in_any_order_end_as_the_corrected_i
 def test_past_the_horizon_nothing_is_taken() -> None:
     engine = CandleEngine(LEVELS, 900 * S)
     list(engine.advance(T0 + 901 * S))
-    tick = Tick(T0, 0, 1, id_key("1"), 0, 1.0, 1.0, True, True, True, None)
+    tick = Tick(T0, 0, 1, "1", 0, 1.0, 1.0, True, True, True, None)
     assert not engine.add("AAA", tick, T0)
     assert not engine.cancel("AAA", tick, "1", T0, 0)
 
 
 def test_a_late_trade_within_the_horizon_revises_after_buckets_were_pruned() -> None:
     engine = CandleEngine(LEVELS, 900 * S)
-    first = Tick(T0 + 600 * S, 0, 1, id_key("1"), 0, 2.0, 1.0, True, True, True, None)
+    first = Tick(T0 + 600 * S, 0, 1, "1", 0, 2.0, 1.0, True, True, True, None)
     engine.add("AAA", first, 0)
     for minute in range(1, 25):
         list(engine.advance(T0 + minute * 60 * S))
-    late = replace(first, ts=T0 + 600 * S + 1, id_key=id_key("2"), price=3.0)
+    late = replace(first, ts=T0 + 600 * S + 1, id="2", price=3.0)
     assert engine.add("AAA", late, 0)
     revised = {(c.level, c.revision): c.bar.close for c in engine.advance(T0 + 1_441 * S)}
     assert revised == {(level, 1): 3.0 for level in range(5)}  # the others are not over

@@ -16,7 +16,6 @@ from marketdata.candles import CandleEngine
 from marketdata.feature_book import FeatureBook, FeatureSettings
 from marketdata.forming import Forming
 from marketdata.intervals import levels
-from marketdata.order import id_key
 from marketdata.records import FormingCandle
 
 S = 1_000_000
@@ -59,7 +58,7 @@ class Market:
 
     def cancel(self, number: int) -> None:
         symbol, tick = self.taken[number % len(self.taken)]
-        if self.engine.cancel(symbol, replace(tick, ts=tick.ts + 1), str(tick.id_key[1]), tick.ts, 10_000 + number):
+        if self.engine.cancel(symbol, replace(tick, ts=tick.ts + 1), tick.id, tick.ts, 10_000 + number):
             self.taken.remove((symbol, tick))
             self.forming.changed(symbol, 0)
 
@@ -124,7 +123,7 @@ def play(market: Market, begin: int, steps: list[tuple[Any, ...]], checked: list
         if what == "trade":
             symbol, passed, late, cents, size, (high_low, open_close, volume), joined = how
             now += passed * 1_000
-            tick = Tick(now - late * 1_000, 0, 1, id_key(str(i)), 0, cents / 100, size / 1_000, high_low,
+            tick = Tick(now - late * 1_000, 0, 1, str(i), 0, cents / 100, size / 1_000, high_low,
                         open_close and high_low, volume, cents / 9e6 if joined else None)  # fmt: skip
             market.add(symbol, tick)
         elif what == "clock":

@@ -10,7 +10,6 @@ from marketdata.bar import Tick
 from marketdata.calendar import new_york_hours
 from marketdata.candles import CandleEngine, Closed
 from marketdata.intervals import levels
-from marketdata.order import id_key
 
 S = 1_000_000
 FULL, HALF = 1_794_355_200 * S, 1_795_737_600 * S  # 2026-11-11, and 2026-11-27, which ends at 13:00
@@ -19,7 +18,7 @@ LEVELS = levels(("500ms", "1s", "15s", "1m", "15m", "1h", "1d"), SESSIONS)
 
 
 def tick(ts: int, name: str, price: float, *, high_low: bool = True) -> Tick:
-    return Tick(ts, 0, 1, id_key(name), 0, price, 10.0, high_low, high_low, True, price / 1e5 if high_low else None)
+    return Tick(ts, 0, 1, name, 0, price, 10.0, high_low, high_low, True, price / 1e5 if high_low else None)
 
 
 def day_of(engine: CandleEngine, day: int) -> list[Closed]:

@@ -12,7 +12,6 @@ from marketdata.calendar import new_york_hours
 from marketdata.candles import CandleEngine, Closed
 from marketdata.hours import hours_of
 from marketdata.intervals import levels
-from marketdata.order import id_key
 from tests.unit.test_session_days import DAYS, HOUR, us
 
 NAMES = ("500ms", "1m", "15m", "1d")
@@ -26,7 +25,7 @@ BUSY, QUIET = "BUSY", "QUIET"
 
 def tick(ts: int, price: float, *, odd_lot: bool = False, ratio: float | None = None) -> Tick:
     forms = not odd_lot
-    return Tick(ts, 0, 1, id_key(str(ts)), 0, price, 3.0, forms, forms, True, ratio if forms else None)
+    return Tick(ts, 0, 1, str(ts), 0, price, 3.0, forms, forms, True, ratio if forms else None)
 
 
 def day_of_trades(day: str) -> list[tuple[str, Tick]]:

@@ -6,7 +6,6 @@ from marketdata.bar import Tick
 from marketdata.calendar import new_york_hours
 from marketdata.candles import CandleEngine
 from marketdata.intervals import levels
-from marketdata.order import id_key
 from tests.unit.test_session_days import us
 
 NAMES = ("500ms", "1s", "1m", "15m", "1h", "24h", "1d")
@@ -20,7 +19,7 @@ BUSY, QUIET = "BUSY", "QUIET"
 
 def tick(ts: int, price: float, *, odd_lot: bool = False, ratio: float | None = None) -> Tick:
     forms = not odd_lot
-    return Tick(ts, 0, 1, id_key(str(ts)), 0, price, 3.0, forms, forms, True, ratio if forms else None)
+    return Tick(ts, 0, 1, str(ts), 0, price, 3.0, forms, forms, True, ratio if forms else None)
 
 
 def test_what_came_late_is_revision_1_and_carries_what_came_before_it() -> None:

@@ -11,7 +11,6 @@ from marketdata.candles import CandleEngine
 from marketdata.feature_book import FeatureBook, FeatureSettings
 from marketdata.features import PriceFeatures
 from marketdata.intervals import levels
-from marketdata.order import id_key
 
 S = 1_000_000
 DAY = 1_794_355_200 * S  # 2026-11-11
@@ -28,7 +27,7 @@ def last_features(actions: ActionTable, symbol: str, before: float, after: float
         opens = SESSIONS.session(DAY + (86_400 * S if n >= 20 else 0))[0]
         ts = opens + n * 15 * S
         price, size = (before, 10.0) if n < 20 else (after, 40.0)
-        engine.add(symbol, Tick(ts, 0, 1, id_key(str(n)), 0, price, size, True, True, True, price / 1e5), ts)
+        engine.add(symbol, Tick(ts, 0, 1, str(n), 0, price, size, True, True, True, price / 1e5), ts)
         for closed in engine.advance(ts + 15 * S):
             features = book.take(closed).get("all", (None, None))[0]
             if features is not None and LEVELS[closed.level].name == "15s":

@@ -10,7 +10,6 @@ from marketdata.calendar import TradingHours
 from marketdata.candles import CandleEngine
 from marketdata.feature_book import FeatureBook, FeatureSettings
 from marketdata.intervals import levels
-from marketdata.order import id_key
 from marketdata.records import Ratio, Trade
 from marketdata.ticks import tick_of_ratio, tick_of_trade
 
@@ -20,7 +19,7 @@ Quote = tuple[float, float] | None
 
 
 def tick(n: int, price: float, quote: Quote = None, *, side: int = 0, volume: bool = True) -> Tick:
-    return Tick(T0 + n * S, 0, 1, id_key(str(n)), 0, price, 1.0, True, True, volume, None, side, quote)
+    return Tick(T0 + n * S, 0, 1, str(n), 0, price, 1.0, True, True, volume, None, side, quote)
 
 
 def sides(*ticks: Tick) -> str:

@@ -13,7 +13,6 @@ from marketdata.calendar import CLOSED, new_york_hours
 from marketdata.candles import CandleEngine, Closed
 from marketdata.hours import hours_of, session_of
 from marketdata.intervals import Interval, levels
-from marketdata.order import id_key
 
 
 class Times(NamedTuple):
@@ -103,7 +102,7 @@ def traded(day: str) -> tuple[list[int], dict[Key, list[tuple[int, Closed]]]]:
             for hours in hours_of(level, closed.start, new_york_hours()):
                 found.setdefault((level.name, hours), []).append((clock, closed))
         if n < len(times):
-            engine.add("A", Tick(ts, n, 1, id_key(str(n)), 0, 10.0 + n, 1.0, True, True, True, None), ts)
+            engine.add("A", Tick(ts, n, 1, str(n), 0, 10.0 + n, 1.0, True, True, True, None), ts)
     return times, found
 
 
