@@ -35,8 +35,9 @@ from streaming.tracing import Process, traced, tracing_of
 
 log = structlog.stdlib.get_logger()
 DELIVERIES_EVERY_S = 0.02
-READ_AT_ONCE = 2_000
-"""Records at most: a seek waits for what one read gave to be processed."""
+READ_AT_ONCE = 5_000
+"""Records at most, where it is behind: a seek waits some 60 ms for what one read gave to be processed. With 2,000 the
+aggregator took an eighth less."""
 
 
 class StageWorker:

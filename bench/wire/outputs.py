@@ -17,7 +17,7 @@ _decode: Final = msgspec.json.Decoder(Trade).decode
 
 @dataclass(slots=True)
 class Found:
-    """A tally of the topics; times in seconds of the broker's clock, to the millisecond."""
+    """A tally of the topics; ``last`` is the broker's time of the last trade in seconds, to the millisecond."""
 
     expected: int
     trades: int = 0
@@ -25,14 +25,12 @@ class Found:
     repeated: int = 0
     unknown: int = 0
     different: list[str] = field(default_factory=list)
-    first: float = 0.0
     last: float = 0.0
 
 
 def collect(messages: Iterable[Any], expected: Expected, shift_ms: int) -> Found:
     """Compare all trades among ``messages``; event times are ``shift_ms`` later than in ``expected``."""
     found, seen = Found(len(expected)), set()
-    times: list[int] = []
     for message in messages:
         kind = kind_of(message)
         found.references += kind == "reference"
@@ -40,7 +38,7 @@ def collect(messages: Iterable[Any], expected: Expected, shift_ms: int) -> Found
             continue
         trade = _decode(message.value())
         place = (trade.symbol, trade.id)
-        times.append(message.timestamp()[1])
+        found.last = max(found.last, message.timestamp()[1] / 1_000)
         sold = Sold(trade.price, trade.size, trade.ts // 1_000 - shift_ms, trade.exchange, trade.trf)
         if place in seen:
             found.repeated += 1
@@ -50,7 +48,6 @@ def collect(messages: Iterable[Any], expected: Expected, shift_ms: int) -> Found
             found.different.append(f"{place}: {sold} where {right} is right")
         seen.add(place)
     found.trades = len(seen)
-    found.first, found.last = min(times, default=0) / 1_000, max(times, default=0) / 1_000
     return found
 
 

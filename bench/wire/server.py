@@ -39,11 +39,12 @@ _encode: Final = msgspec.json.Encoder().encode
 class State(msgspec.Struct):
     """How far the server is: its ``/health``. ``shift_ms`` is what all times were moved by.
 
-    ``seconds`` and ``cpu_s`` are from the first write to the moment when the kernel had the last one.
+    ``began`` is when it first wrote, by the wall clock in seconds; ``seconds`` and ``cpu_s`` are from the first write to the moment when the kernel had the last one.
     """
 
     shift_ms: int = 0
     done: bool = False
+    began: float = 0.0
     seconds: float = 0.0
     cpu_s: float = 0.0
     failed: str = ""
@@ -135,7 +136,7 @@ class Replay:
         self.state.shift_ms = int(begin * 1_000) - START_MS
         chunks = await asyncio.to_thread(lambda: list(on_the_wire(self._frames, self.state.shift_ms)))
         await asyncio.sleep(max(0.0, begin - time.time()))
-        began, cpu = time.perf_counter(), time.process_time()
+        self.state.began, began, cpu = time.time(), time.perf_counter(), time.process_time()
         for cluster, chunk in chunks:
             reader = self._readers[cluster]
             if reader.transport.is_closing():
