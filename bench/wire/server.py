@@ -39,8 +39,8 @@ _encode: Final = msgspec.json.Encoder().encode
 class State(msgspec.Struct):
     """How far the server is: its ``/health``. ``shift_ms`` is what all times were moved by.
 
-    ``began`` is when it first wrote, by the wall clock in seconds. ``seconds`` and ``cpu_s`` are from then to the moment
-    when the kernel had the last one.
+    ``began`` is when it first wrote, by the wall clock in seconds. ``seconds`` and ``cpu_s`` are from then until the
+    kernel had the last write.
     """
 
     shift_ms: int = 0
