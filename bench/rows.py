@@ -1,4 +1,4 @@
-"""What is stored: how far the sink's positions are, and schemas to drop."""
+"""What is stored: how far the sink's positions are, to be forgotten too, and schemas to drop."""
 
 from __future__ import annotations
 
@@ -47,3 +47,9 @@ def drop_schema(bench: Bench, schema: str) -> None:
     """Drop a schema and what it holds."""
     with psycopg.connect(bench.servers.dsn, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(schema)))
+
+
+def forget_positions(bench: Bench, schema: str) -> None:
+    """Let the next sink read the whole log again; its rows stay."""
+    with psycopg.connect(bench.servers.dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL("DELETE FROM {}.sink_positions").format(sql.Identifier(schema)))

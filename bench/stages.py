@@ -13,12 +13,13 @@ from typing import Any, Final
 from bench import floors
 from bench.context import Bench, say
 from bench.progress import Processed
-from bench.rows import Stored, drop_schema
+from bench.rows import Stored, drop_schema, forget_positions
 from bench.service import running, sample
 from bench.stats import Steady, rates_summary, share_of, steady, uneven
 from marketdata.topics import MARKETS
 
-STAGES: Final = ("ingest", "ratio", "aggregator", "sink")
+STAGES: Final = ("ingest", "ratio", "aggregator", "sink", "upserts")
+"""``upserts`` is the sink once more over a log whose rows it has stored already."""
 SINK_SAMPLE_S: Final = 0.1  # the figure comes from the sink's own process, which has to work for each answer
 
 
@@ -50,17 +51,18 @@ class Stage:
 
 
 def measure_stages(bench: Bench, files: list[Path]) -> dict[str, Any]:
-    """Run ingest, ratio, aggregator and sink one after the other; returns the report of each that was asked for."""
+    """Run the stages one after the other; returns the report of each that was asked for."""
     wanted = [name for name in STAGES if bench.choices.wants(name)]
     measured: dict[str, Callable[[Stage], None]] = {
         "ingest": lambda stage: _ingest(bench, files, stage),
         "ratio": lambda stage: _ratio(bench, stage),
         "aggregator": lambda stage: _aggregator(bench, stage),
         "sink": lambda stage: _sink(bench, stage, len(stage.ours)),
+        "upserts": lambda stage: _upserts(bench, stage),
     }
     results = {}
     for name in STAGES[: 1 + max(STAGES.index(name) for name in wanted)] if wanted else ():
-        stage = Stage("rows/s" if name == "sink" else "trades/s")
+        stage = Stage("rows/s" if name in {"sink", "upserts"} else "trades/s")
         for run in range(bench.choices.runs if name in wanted else 1):
             measured[name](stage)
             say(f"{name} {run + 1}: {stage.ours[-1]:,.0f} records/s, "
@@ -113,7 +115,19 @@ def _aggregator(bench: Bench, stage: Stage) -> None:
 def _sink(bench: Bench, stage: Stage, run: int) -> None:
     schema = f"bench_sink_{run}"
     drop_schema(bench, schema)
-    with running(bench, "sink", DATABASE_SCHEMA=schema) as service, Stored(bench, schema) as stored:
-        ours = steady(sample(service, lambda: service.metric("sink_rows_total"), stored.everything, SINK_SAMPLE_S))
-    stage.add(ours, plain_copy=floors.copy_rows(bench, schema))
+    stage.add(_stored(bench, schema), plain_copy=floors.copy_rows(bench, schema))
     drop_schema(bench, schema)
+
+
+def _upserts(bench: Bench, stage: Stage) -> None:
+    schema = "bench_upserts"
+    if not stage.ours:
+        drop_schema(bench, schema)
+        _stored(bench, schema)
+    forget_positions(bench, schema)
+    stage.add(_stored(bench, schema), plain_copy=floors.copy_rows(bench, schema))
+
+
+def _stored(bench: Bench, schema: str) -> Steady:
+    with running(bench, "sink", DATABASE_SCHEMA=schema) as service, Stored(bench, schema) as stored:
+        return steady(sample(service, lambda: service.metric("sink_rows_total"), stored.everything, SINK_SAMPLE_S))

@@ -10,17 +10,22 @@ from marketdata.records import Src
 
 
 class SrcRule:
-    """The rule for one partition; ``last`` is the last accepted ``src``, to be stored with the reader's position."""
+    """The rule for one partition; ``last`` is the last accepted ``src``, to be stored with the reader's position.
 
-    __slots__ = ("last",)
+    ``dropped`` counts what it did not accept.
+    """
+
+    __slots__ = ("dropped", "last")
 
     def __init__(self, last: Src | None = None) -> None:
         self.last = last
+        self.dropped = 0
 
     def accept(self, src: Src) -> bool:
         """Whether ``src`` is new; an older or equal one is to be dropped."""
         last = self.last
         if last is not None and src <= last:
+            self.dropped += 1
             return False
         self.last = src
         return True
@@ -31,16 +36,22 @@ class SrcFilter:
 
     def __init__(self, last: dict[tuple[str, int], Src] | None = None) -> None:
         self._rules = {place: SrcRule(src) for place, src in (last or {}).items()}
-        self.dropped = 0
 
-    def accept(self, topic: str, partition: int, src: Src) -> bool:
-        """As SrcRule has it; what is to be dropped is counted."""
+    def rule(self, topic: str, partition: int) -> SrcRule:
+        """That of one partition, to be asked for each of its records."""
         rule = self._rules.get((topic, partition))
         if rule is None:
             rule = self._rules[topic, partition] = SrcRule()
-        accepted = rule.accept(src)
-        self.dropped += not accepted
-        return accepted
+        return rule
+
+    def accept(self, topic: str, partition: int, src: Src) -> bool:
+        """As SrcRule has it."""
+        return self.rule(topic, partition).accept(src)
+
+    @property
+    def dropped(self) -> int:
+        """How many records were not accepted."""
+        return sum(rule.dropped for rule in self._rules.values())
 
     def last(self, topic: str, partition: int) -> Src | None:
         """As SrcRule has it."""

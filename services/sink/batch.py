@@ -21,10 +21,6 @@ class Lines:
     fresh: list[bytes] = field(default_factory=list)
     revised: list[bytes] = field(default_factory=list)
 
-    def add(self, line: bytes, revision: int) -> None:
-        """Put a row where its revision belongs."""
-        (self.revised if revision else self.fresh).append(line)
-
 
 @dataclass(slots=True)
 class Batch:
@@ -43,7 +39,8 @@ class Batch:
 
     def add(self, table: Table, line: bytes, revision: int = 0, published: int | None = None) -> None:
         """One row and the time its record was published, where the record says so."""
-        self.tables[table].add(line, revision)
+        lines = self.tables[table]
+        (lines.revised if revision else lines.fresh).append(line)
         if published is not None:
             self.published.append(published)
         self.rows += 1

@@ -12,11 +12,11 @@ from marketdata.records import DeadLetter
 from services.sink.batch import Batch
 from services.sink.metrics import DROPPED
 from services.sink.positions import Move, Position
-from services.sink.readers import Readers, Whence
+from services.sink.readers import Reader, Readers
 from services.sink.settings import SinkSettings
 from streaming.deadletters import DeadLetterLimit
 from streaming.places import Place, by_place
-from streaming.reader import SrcFilter
+from streaming.reader import SrcFilter, SrcRule
 
 BAD: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 LONGEST_RAW: Final = 256 * 1024
@@ -60,25 +60,28 @@ class Intake:
         ``doubtful`` is set, and nothing more taken, where the next offset is not the expected one: positions must be
         claimed again (the topic may be another one by now). The same jump is believed the second time.
         """
-        dropped = self._filter.dropped
         for place, some in by_place(messages):
             if place in self._next:
                 self._take_stretch(place, some)
             if self.doubtful:
                 break
-        DROPPED.inc(self._filter.dropped - dropped)
 
     def _take_stretch(self, place: Place, messages: list[Any]) -> None:
-        """Take consecutive records of one partition."""
-        expected = self._next[place]
+        """Take consecutive records of one partition; what is the same for all of them is asked once."""
+        expected, rule = self._next[place], self._filter.rule(*place)
+        dropped, read = rule.dropped, self._readers.of(place[0])
         for message in messages:
             offset = message.offset()
             if offset != expected and not self._believed(place, expected, offset):
                 self.doubtful = True
-                return
-            self._row(message, Whence(*place, offset))
+                break
+            if read is None:
+                self._again(message, place, offset)
+            else:
+                self._row(read, message, place, offset, rule)
             self._base.setdefault(place, expected)
             self._next[place] = expected = offset + 1
+        DROPPED.inc(rule.dropped - dropped)
 
     def _believed(self, place: Place, expected: int, found: int) -> bool:
         if self._jumps.get(place) != (expected, found):
@@ -107,30 +110,33 @@ class Intake:
         batch.moves = {p: Move(old, self._next[p], self._filter.last(*p)) for p, old in base.items()}
         return batch
 
-    def _row(self, message: Any, whence: Whence) -> None:
-        is_retry = whence.topic == self._retry
-        seen: SrcFilter | None = self._filter
+    def _row(self, read: Reader, message: Any, place: Place, offset: int, rule: SrcRule) -> None:
         try:
-            if is_retry:
-                whence, seen = original(message), None
-            self._readers.read(message, whence, seen, self.batch)
+            read(message, place, offset, rule, self.batch)
         except BAD as error:
-            self.batch.refuse(self._letter(message, whence, error))
-            if not is_retry:  # what an operator sends again may well be bad still
-                self._limit.unreadable(*whence)
+            self.batch.refuse(self._letter(message, place, offset, error))
+            self._limit.unreadable(*place, offset)
 
-    def _letter(self, message: Any, whence: Whence, error: Exception) -> DeadLetter:
+    def _again(self, message: Any, place: Place, offset: int) -> None:
+        """Take a record that an operator sends again, whatever came before it; it may well be bad still."""
+        try:
+            place, offset = original(message)
+            self._readers.named(place[0])(message, place, offset, None, self.batch)
+        except BAD as error:
+            self.batch.refuse(self._letter(message, place, offset, error))
+
+    def _letter(self, message: Any, place: Place, offset: int, error: Exception) -> DeadLetter:
         raw, reason = message.value() or b"", f"{type(error).__name__}: {error}"[:500]
         if len(raw) > LONGEST_RAW:
             raw, reason = raw[:LONGEST_RAW], f"{reason} (the first {LONGEST_RAW} of {len(raw)} bytes)"
         return DeadLetter(
             service="sink", reason=reason, raw=raw, ts=self._now_us(),
-            topic=whence.topic, partition=whence.partition, offset=whence.offset,
+            topic=place[0], partition=place[1], offset=offset,
         )  # fmt: skip
 
 
-def original(message: Any) -> Whence:
-    """Where a record of the retry topic stood at first, as its headers say.
+def original(message: Any) -> tuple[Place, int]:
+    """Where a record of the retry topic stood at first, as its headers say: its partition and offset.
 
     Raises:
         ValueError: the headers cannot be read.
@@ -139,4 +145,4 @@ def original(message: Any) -> Whence:
     if not named.keys() >= {"topic", "partition", "offset"}:
         raise ValueError("without the headers topic, partition and offset of the original")
     topic, partition, offset = (bytes(named[name] or b"") for name in ("topic", "partition", "offset"))
-    return Whence(topic.decode(), int(partition), int(offset))
+    return (topic.decode(), int(partition)), int(offset)

@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import structlog
-from confluent_kafka import Consumer, TopicCollection
+from confluent_kafka import Consumer, Message, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from services.sink.patience import answer
@@ -64,7 +64,7 @@ def close_soon(consumer: Consumer) -> None:
 
 def records_of(messages: list[Any]) -> list[Any]:
     """``messages`` without the errors among them, which are logged (a fatal one ends the process)."""
-    if all(message.error() is None for message in messages):
+    if not any(map(Message.error, messages)):
         return messages
     for message in messages:
         if message.error() is not None:

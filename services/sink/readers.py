@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
@@ -28,26 +28,24 @@ from services.sink import rows
 from services.sink.batch import Batch
 from services.sink.settings import SinkSettings
 from services.sink.tables import AGGREGATES, CANDLES, DEAD_LETTERS, FEATURES, GAPS, LATE, QUOTES, TICKS
-from streaming.reader import SrcFilter
+from streaming.places import Place
+from streaming.reader import SrcRule
 
 NOT_TRADES: Final = frozenset({10, 11, 12})  # correction records: no tick of their own
 RATIO_BEGINS: Final = b'{"kind":"ratio",'
 """A ratio as we write it: its header, which costs as much as a third of its decoding, need not be asked for."""
 
 
-class Whence(NamedTuple):
-    """Where a record stood; of one that is sent again, where it stood at first."""
+Reader = Callable[[Any, Place, int, SrcRule | None, Batch], None]
+"""Puts a record's rows into the batch: given the message, its partition and offset, or where it stood at first if it
+is sent again, and the rule of its partition; None in place of that: to be taken whatever came before it.
 
-    topic: str
-    partition: int
-    offset: int
-
-
-Reader = Callable[[Any, Whence, SrcFilter | None, Batch], None]
+Raises ValueError where it cannot be read or fits no row, RecursionError where it is nested without end.
+"""
 
 
 class Readers:
-    """One reader a topic. None in place of the filter: a record sent again, to be taken whatever came before it."""
+    """One reader a topic."""
 
     def __init__(self, settings: SinkSettings) -> None:
         topics = settings.topics
@@ -76,19 +74,18 @@ class Readers:
         """The topics that have a reader."""
         return list(self._by_topic)
 
-    def read(self, message: Any, whence: Whence, seen: SrcFilter | None, batch: Batch) -> None:
-        """Put the record's rows into ``batch``.
+    def of(self, topic: str) -> Reader | None:
+        """What reads ``topic``, None where nothing does."""
+        return self._by_topic.get(topic)
 
-        Raises:
-            ValueError: it cannot be read, or fits no row.
-            RecursionError: it is nested without end.
-        """
-        reader = self._by_topic.get(whence.topic)
+    def named(self, topic: str) -> Reader:
+        """The same; raises ValueError where nothing reads it."""
+        reader = self._by_topic.get(topic)
         if reader is None:
-            raise rows.BadRowError(f"no topic of the sink: {whence.topic[:200]!r}")
-        reader(message, whence, seen, batch)
+            raise rows.BadRowError(f"no topic of the sink: {topic[:200]!r}")
+        return reader
 
-    def _take_ratio(self, message: Any, whence: Whence, seen: SrcFilter | None, batch: Batch) -> None:
+    def _take_ratio(self, message: Any, _place: Place, _offset: int, rule: SrcRule | None, batch: Batch) -> None:
         value, decode = message.value() or b"", self._ratio
         if not value.startswith(RATIO_BEGINS):
             kind = _kind(message)
@@ -97,42 +94,42 @@ class Readers:
             elif kind != b"ratio":
                 return  # clocks, bands and BTC copies are not worth decoding
         record = decode(value)
-        if type(record) is not Ratio or not _new(seen, whence, record.src):
+        if type(record) is not Ratio or not _new(rule, record.src):
             return
         if record.correction not in NOT_TRADES:
             batch.add(TICKS, rows.tick_line(record), record.revision, record.timestamp_out)
             batch.days.add((TICKS.name, record.ts // DAY_US))
 
-    def _take_candle(self, message: Any, whence: Whence, seen: SrcFilter | None, batch: Batch) -> None:
+    def _take_candle(self, message: Any, place: Place, _offset: int, rule: SrcRule | None, batch: Batch) -> None:
         candle = self._candle.decode(message.value() or b"")
-        market, interval = self._candles[whence.topic]
+        market, interval = self._candles[place[0]]
         if candle.interval != interval:
             raise rows.BadRowError(f"interval {candle.interval} on the topic of {interval}")
-        if _new(seen, whence, candle.src):
+        if _new(rule, candle.src):
             _add_candle(candle, market, batch)
 
-    def _take_rebuilt(self, message: Any, whence: Whence, seen: SrcFilter | None, batch: Batch) -> None:
+    def _take_rebuilt(self, message: Any, place: Place, _offset: int, rule: SrcRule | None, batch: Batch) -> None:
         candle = self._candle.decode(message.value() or b"")
-        if _new(seen, whence, candle.src):
-            _add_candle(candle, self._markets[whence.topic], batch)
+        if _new(rule, candle.src):
+            _add_candle(candle, self._markets[place[0]], batch)
 
-    def _take_quote(self, message: Any, whence: Whence, _seen: SrcFilter | None, batch: Batch) -> None:
+    def _take_quote(self, message: Any, place: Place, offset: int, _rule: SrcRule | None, batch: Batch) -> None:
         quote = self._quote.decode(message.value() or b"")
-        batch.add(QUOTES, rows.quote_line(quote, self._quotes[whence.topic], whence.partition, whence.offset))
+        batch.add(QUOTES, rows.quote_line(quote, self._quotes[place[0]], place[1], offset))
         batch.days.add((QUOTES.name, quote.ts // DAY_US))
 
-    def _take_late(self, message: Any, whence: Whence, seen: SrcFilter | None, batch: Batch) -> None:
+    def _take_late(self, message: Any, place: Place, _offset: int, rule: SrcRule | None, batch: Batch) -> None:
         trade = self._late.decode(message.value() or b"")
-        if _new(seen, whence, trade.src):
-            batch.add(LATE, rows.late_line(trade, self._markets[whence.topic]))
+        if _new(rule, trade.src):
+            batch.add(LATE, rows.late_line(trade, self._markets[place[0]]))
 
-    def _take_gap(self, message: Any, whence: Whence, _seen: SrcFilter | None, batch: Batch) -> None:
+    def _take_gap(self, message: Any, _place: Place, offset: int, _rule: SrcRule | None, batch: Batch) -> None:
         gap = self._gap.decode(message.value() or b"")
-        batch.add(GAPS, rows.gap_line(gap, whence.offset), revision=1)  # told again with each status
+        batch.add(GAPS, rows.gap_line(gap, offset), revision=1)  # told again with each status
 
-    def _take_letter(self, message: Any, whence: Whence, _seen: SrcFilter | None, batch: Batch) -> None:
+    def _take_letter(self, message: Any, place: Place, offset: int, _rule: SrcRule | None, batch: Batch) -> None:
         letter = self._letter.decode(message.value() or b"")
-        batch.add(DEAD_LETTERS, rows.letter_line(letter, *whence))
+        batch.add(DEAD_LETTERS, rows.letter_line(letter, *place, offset))
 
 
 def _add_candle(candle: Candle, market: str, batch: Batch) -> None:
@@ -149,9 +146,9 @@ def _add_aggregate(candle: Candle, ratio: RatioBlock, batch: Batch) -> None:
     batch.days.add((AGGREGATES.name, candle.timestamp_in // DAY_US))
 
 
-def _new(seen: SrcFilter | None, whence: Whence, src: Src) -> bool:
-    rows.check_src(src)  # before the filter: one absurd src would make it drop all that follows
-    return seen is None or seen.accept(whence.topic, whence.partition, src)
+def _new(rule: SrcRule | None, src: Src) -> bool:
+    rows.check_src(src)  # before the rule: one absurd src would make it drop all that follows
+    return rule is None or rule.accept(src)
 
 
 def _kind(message: Any) -> bytes | None:
