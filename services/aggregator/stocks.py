@@ -52,12 +52,10 @@ class StocksProcessor(CandleProcessor):
             record = _decode(value)
         except UNREADABLE as error:
             raise UnreadableError(f"not a record of ratios: {error}") from error
-        src, last = record.src, self._rule.last
-        if src is None:
+        if record.src is None:
             raise UnreadableError("a record of ratios without src")
-        if last is not None and src <= last:
+        if not self._rule.accept(record.src):
             return False
-        self._rule.last = src
         if type(record) is Ratio:
             if record.correction or record.revision:
                 self._change(record, offset)

@@ -144,7 +144,7 @@ class LogFollower:
     def _standing(self) -> dict[Place, int]:
         return {
             place: self._clocks.get(place, first)
-            for market, first in self._first_clock.items()
+            for market, first in dict(self._first_clock).items()  # the thread goes on
             for place in self._of(market)
         }
 
@@ -157,7 +157,7 @@ class LogFollower:
         Raises:
             FollowError: the broker did not give the fences within ``timeout`` seconds.
         """
-        if not self._wait(lambda: sorted(self._unfenced.intersection(fenced)), timeout, stopping):
+        if not self._wait(lambda: [place for place in fenced if place in self._unfenced], timeout, stopping):
             return None
         self._handed_over = True
         standing = self._standing()
