@@ -66,7 +66,8 @@ class Client:
     def drop(self) -> None:
         """End the connection at once, without a close frame."""
         self.closing = True
-        self.socket.transport.abort()
+        # What was just said is written at the end of this turn of the loop: a reset before would swallow it.
+        asyncio.get_running_loop().call_soon(self.socket.transport.abort)
 
     def cut_slow(self) -> None:
         """Throw away what it did not read, and tell it so."""

@@ -44,6 +44,7 @@ class Sessions:
             await writer
         except DropConnection:
             client.drop()
+            await asyncio.sleep(0)  # the reset comes first: at the end of this handler the server says goodbye
         except ConnectionClosed:
             pass
         finally:

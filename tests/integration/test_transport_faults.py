@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from marketdata.records import Clock, encode
-from streaming.stage import READ_AT_ONCE
 from tests.support.logs import STOCKS, Entry, Feeder, write
 from tests.support.topics import Ends, new_namespace, read_messages, read_topic, under_rule
 from tests.support.workers import Worker, eventually
 
 pytestmark = pytest.mark.integration
 PARTITIONS = 2
+ONE_FETCH = 1_000
 Start = Callable[..., Worker]
 
 
@@ -72,7 +72,7 @@ def test_a_slow_agent_bounds_memory_moves_steadily_and_says_no_more_than_it_shou
     kafka: str, space: str, start: Start
 ) -> None:
     write(kafka, space, clocks(16_000))
-    worker = start(ECHO_SLEEP_US="50", ECHO_LINGER_MS="400", ECHO_BOUND="1500")
+    worker = start(ECHO_SLEEP_US="50", ECHO_LINGER_MS="400", ECHO_BOUND="1500", ECHO_READ=str(ONE_FETCH))
     all_echoed(kafka, space, 16_000)
     worker.child.popen.send_signal(signal.SIGINT)
     assert worker.ended(10) == 0
@@ -81,7 +81,7 @@ def test_a_slow_agent_bounds_memory_moves_steadily_and_says_no_more_than_it_shou
     assert len(worker.output().splitlines()) == 4
     assert "\x1b" not in worker.output()
     seen = worker.events("watched")[-1]
-    assert 1_500 < seen["most_unfinished"] <= 1_500 + READ_AT_ONCE  # the bound was reached, and it held
+    assert 1_500 < seen["most_unfinished"] <= 1_500 + ONE_FETCH  # the bound was reached, and it held
     assert seen["idle_seconds"] == 0
     appended = sorted(m.timestamp()[1] for partition in read_messages(kafka, space + "ratios") for m in partition)
     gap = max(b - a for a, b in itertools.pairwise(appended))

@@ -36,6 +36,7 @@ class EchoSettings(ServiceSettings):
     echo_stop_within_s: float = service.STOP_WITHIN_S
     echo_linger_ms: float = 2
     echo_bound: int = Field(runs.MAX_UNFINISHED_RECORDS)
+    echo_read: int = Field(stage.READ_AT_ONCE)
 
 
 class Echo:
@@ -103,6 +104,7 @@ def main() -> None:
     WatchedConsumer.hang_on_stop = settings.echo_hang_on_stop
     service.STOP_WITHIN_S = settings.echo_stop_within_s
     runs.MAX_UNFINISHED_RECORDS = settings.echo_bound
+    stage.READ_AT_ONCE = settings.echo_read
     runs.RunConsumer = WatchedConsumer  # type: ignore[misc]
     stage.exact_producer = lambda *args, **options: exact_producer(  # type: ignore[attr-defined]
         *args, **options | {"linger_ms": settings.echo_linger_ms}
