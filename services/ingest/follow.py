@@ -267,11 +267,10 @@ class LogFollower:
         """Whether a record of ``epoch`` counts for readers and was there before this instance wrote."""
         if epoch < self._epochs.get(place, 0):
             return False
+        self._epochs[place] = epoch
         if self._own_epoch is not None and epoch >= self._own_epoch:
             self._unfenced.discard(place)
-            self._epochs[place] = epoch
             return False
-        self._epochs[place] = epoch
         self._epoch = max(self._epoch, epoch)
         return True
 

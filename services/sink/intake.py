@@ -69,7 +69,7 @@ class Intake:
     def _take_stretch(self, place: Place, messages: list[Any]) -> None:
         """Take consecutive records of one partition; what is the same for all of them is asked once."""
         expected, rule = self._next[place], self._filter.rule(*place)
-        dropped, read = rule.dropped, self._readers.of(place[0])
+        dropped, read = rule.dropped, None if place[0] == self._retry else self._readers.of(place[0])
         for message in messages:
             offset = message.offset()
             if offset != expected and not self._believed(place, expected, offset):
@@ -121,7 +121,7 @@ class Intake:
         """Take a record that an operator sends again, whatever came before it; it may well be bad still."""
         try:
             place, offset = original(message)
-            self._readers.named(place[0])(message, place, offset, None, self.batch)
+            self._readers.of(place[0])(message, place, offset, None, self.batch)
         except BAD as error:
             self.batch.refuse(self._letter(message, place, offset, error))
 

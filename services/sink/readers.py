@@ -74,12 +74,8 @@ class Readers:
         """The topics that have a reader."""
         return list(self._by_topic)
 
-    def of(self, topic: str) -> Reader | None:
-        """What reads ``topic``, None where nothing does."""
-        return self._by_topic.get(topic)
-
-    def named(self, topic: str) -> Reader:
-        """The same; raises ValueError where nothing reads it."""
+    def of(self, topic: str) -> Reader:
+        """What reads ``topic``. Raises ValueError where nothing does."""
         reader = self._by_topic.get(topic)
         if reader is None:
             raise rows.BadRowError(f"no topic of the sink: {topic[:200]!r}")

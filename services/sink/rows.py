@@ -45,16 +45,13 @@ def tick_line(r: Ratio) -> bytes:
 
 
 def _tick_fits(r: Ratio) -> bool:
-    """All of ``_explain_tick`` in one expression: it stands in the way of every row.
-
-    That a time is before 2100 was asked when it was decoded (records.Micros).
-    """
+    """All of ``_explain_tick`` in one expression: it stands in the way of every row."""
     return (
         len(r.symbol) <= PROMISED_SYMBOL
         and len(r.id) <= LONGEST_KEY
-        and r.ts >= EARLIEST_US
-        and r.received_ts >= EARLIEST_US
-        and r.timestamp_out >= EARLIEST_US
+        and EARLIEST_US <= r.ts < LATEST_US
+        and EARLIEST_US <= r.received_ts < LATEST_US
+        and EARLIEST_US <= r.timestamp_out < LATEST_US
         and (r.btc_ts is None or EARLIEST_US <= r.btc_ts < LATEST_US)
         and 0 <= r.exchange <= INT_MAX
         and 0 <= r.trf <= INT_MAX
