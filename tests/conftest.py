@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+import structlog
 from confluent_kafka.admin import AdminClient
 from hypothesis import settings
 from psycopg import sql
@@ -33,6 +35,8 @@ class MakeTopics(Protocol):
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SERVICES] = Services()
+    # As in the services: what a feed beside a command says must not stand in the command's answer.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 def pytest_report_header() -> str:

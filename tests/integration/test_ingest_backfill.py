@@ -182,7 +182,7 @@ async def test_what_rest_does_not_give_in_time_is_given_up_and_filled_in_when_it
     async with stand(kafka, namespace, tmp_path, GAP_TIMEOUT_S="4") as here:
         here.rest.fails = True
         here.sockets.cut()
-        await asyncio.sleep(1)
+        await asyncio.sleep(2)
         here.sockets.mend()
         gaps = {market: await here.gap(market, "given_up") for market in ("stocks", "crypto")}
         await asyncio.sleep(2)

@@ -1,5 +1,6 @@
 """When faults begin, how often they happen, when they are over; what clients meet is tried on a running feed."""
 
+import asyncio
 import json
 from typing import Any
 from unittest.mock import MagicMock
@@ -117,12 +118,14 @@ def test_each_cluster_gets_its_spoiled_frame_and_loses_none_of_its_own(trouble: 
         assert trouble.before_send(client, DATA) == DATA
 
 
-def test_drops_strike_all_that_are_there_and_the_rest_of_the_count_the_next(trouble: Trouble) -> None:
+async def test_drops_strike_all_that_are_there_and_the_rest_of_the_count_the_next(trouble: Trouble) -> None:
     there, other, later = a_client(), a_client("crypto"), [a_client(), a_client()]
     trouble.clients = lambda: (there, other)
     begin(trouble, "drop", count=2, cluster="stocks")
     for client in later:
         trouble.before_send(client, DATA)
-    assert [client.closing for client in (there, other, *later)] == [True, False, True, False]
+    await asyncio.sleep(0)
+    for struck, client in zip((True, False, True, False), (there, other, *later), strict=True):
+        assert client.closing == client.socket.transport.abort.called == struck
     assert trouble.happened() == {"drop": 2}
     assert trouble.active() == []
