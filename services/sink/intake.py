@@ -68,7 +68,8 @@ class Intake:
 
     def _take_stretch(self, place: Place, messages: list[Any]) -> None:
         """Take consecutive records of one partition; what is the same for all of them is asked once."""
-        expected, rule = self._next[place], self._filter.rule(*place)
+        began = expected = self._next[place]
+        rule = self._filter.rule(*place)
         dropped, read = rule.dropped, None if place[0] == self._retry else self._readers.of(place[0])
         for message in messages:
             offset = message.offset()
@@ -79,8 +80,9 @@ class Intake:
                 self._again(message, place, offset)
             else:
                 self._row(read, message, place, offset, rule)
-            self._base.setdefault(place, expected)
-            self._next[place] = expected = offset + 1
+            expected = offset + 1
+        self._base.setdefault(place, began)
+        self._next[place] = expected
         DROPPED.inc(rule.dropped - dropped)
 
     def _believed(self, place: Place, expected: int, found: int) -> bool:

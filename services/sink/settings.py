@@ -19,7 +19,7 @@ class SinkSettings(ServiceSettings):
     consumer_group: str = Field("sink", min_length=1, description="after NAMESPACE: the group lag displays show")
     metrics_port: int = Field(9104, ge=0, le=65535)
     fetch_wait_ms: FetchWait = 50
-    batch_rows: int = Field(5_000, ge=1, le=1_000_000, description="rows in one transaction at most")
+    batch_rows: int = Field(10_000, ge=1, le=1_000_000, description="rows in one transaction at most")
     batch_ms: float = Field(
         100, ge=1, le=60_000, description="least time between the starts of two transactions, unless one is full"
     )

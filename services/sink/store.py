@@ -9,30 +9,42 @@ import psycopg
 from psycopg import Connection, sql
 
 from services.sink import metrics
-from services.sink.batch import Batch, Lines
+from services.sink.batch import Batch
 from services.sink.tables import CANDLES, EMPTY_AGGREGATES, TABLES, Table
 from streaming.catalogue import begin_at_zero
 
 CHUNK = 2_000
-MERGE_AFTER_CLASH = 20
+
+
+class KnownKeysError(Exception):
+    """A key stands already: nothing was written, and the table's rows will be merged the next time."""
 
 
 class Store:
-    """Writes rows inside the caller's transaction, and remembers which tables met known keys lately."""
+    """Writes rows inside the caller's transaction, and remembers which tables meet known keys.
+
+    Known keys come in stretches, of a log that is read again: once a table has met one its rows are merged, until all
+    of a batch were new. Merging costs more than COPY, and a COPY that fails costs the most.
+    """
 
     def __init__(self) -> None:
-        self._merging: dict[Table, int] = {}
+        self._merging: set[Table] = set()
         begin_at_zero(metrics.ROWS, [table.name for table in TABLES])
 
     def write(self, connection: Connection[Any], batch: Batch) -> None:
-        """Write all rows of ``batch``."""
+        """Write all rows of ``batch``.
+
+        Raises:
+            KnownKeysError: the transaction has failed, and is to be tried again.
+        """
         for table in TABLES:
             lines = batch.tables.get(table)
             if lines is None:
                 continue
-            self._fresh(connection, table, lines)
+            if lines.fresh:
+                self._fresh(connection, table, lines.fresh)
             if lines.revised:
-                _merge(connection, table, lines.revised)
+                _merge(connection, table, lines.revised, supersedes=True)
 
     def committed(self, batch: Batch) -> None:
         """Count what ``write`` wrote, once it is visible."""
@@ -41,25 +53,17 @@ class Store:
         for table, lines in batch.tables.items():
             metrics.ROWS.labels(table.name).inc(len(lines.fresh) + len(lines.revised))
 
-    def _fresh(self, connection: Connection[Any], table: Table, lines: Lines) -> None:
-        if not lines.fresh:
+    def _fresh(self, connection: Connection[Any], table: Table, lines: list[bytes]) -> None:
+        if table in self._merging:
+            if _merge(connection, table, lines, supersedes=False):
+                self._merging.discard(table)
             return
-        if not self._merges(table):
-            try:
-                with connection.transaction():
-                    _copy(connection, table, sql.Identifier(table.name), lines.fresh)
-            except psycopg.errors.UniqueViolation:
-                # Known keys come in stretches (a log read again): do not pay for a failed COPY each time.
-                self._merging[table] = MERGE_AFTER_CLASH
-            else:
-                metrics.WRITES.labels(table.name, "copy").inc()
-                return
-        _merge(connection, table, lines.fresh)
-
-    def _merges(self, table: Table) -> bool:
-        left = self._merging.get(table, 0)
-        self._merging[table] = max(0, left - 1)
-        return left > 0
+        try:
+            _copy(connection, table, sql.Identifier(table.name), lines)
+        except psycopg.errors.UniqueViolation as error:
+            self._merging.add(table)
+            raise KnownKeysError(table.name) from error
+        metrics.WRITES.labels(table.name, "copy").inc()
 
 
 def _copy(connection: Connection[Any], table: Table, target: sql.Composable, lines: list[bytes]) -> None:
@@ -68,13 +72,18 @@ def _copy(connection: Connection[Any], table: Table, target: sql.Composable, lin
             copy.write(b"".join(lines[start : start + CHUNK]))
 
 
-def _merge(connection: Connection[Any], table: Table, lines: list[bytes]) -> None:
-    connection.execute(table.create_incoming)
-    connection.execute(sql.SQL("TRUNCATE {}").format(table.incoming))
-    _copy(connection, table, table.incoming, lines)
-    for statement in (table.supersede, table.merge, table.keep_older):
-        if statement is not None:
-            connection.execute(statement)
-    if table is CANDLES:
-        connection.execute(EMPTY_AGGREGATES)
+def _merge(connection: Connection[Any], table: Table, lines: list[bytes], *, supersedes: bool) -> bool:
+    """Whether all were new; first revisions supersede nothing.
+
+    Statements go in one string where they can: on a busy machine each answer that is waited for takes milliseconds.
+    """
     metrics.WRITES.labels(table.name, "merge").inc()
+    connection.execute(table.empty_incoming, prepare=False)
+    _copy(connection, table, table.incoming, lines)
+    before = [table.forget_known, table.supersede if supersedes else None]
+    after = [table.keep_older, EMPTY_AGGREGATES if table is CANDLES else None]
+    steps = [step for step in (*before, table.merge, *after) if step is not None]
+    answers = connection.execute(sql.SQL("; ").join(steps), prepare=False)
+    while steps.pop(0) is not table.merge:
+        answers.nextset()
+    return answers.rowcount == len(lines)

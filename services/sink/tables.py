@@ -36,9 +36,9 @@ class Table:
         return sql.SQL("COPY {} ({}) FROM STDIN {}").format(target, _list(self.columns), sql.SQL(OPTIONS))
 
     @cached_property
-    def create_incoming(self) -> sql.Composed:
-        """The temporary table, emptied at each commit."""
-        return sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS").format(
+    def empty_incoming(self) -> sql.Composed:
+        """Make the temporary table, which each commit empties, or empty it."""
+        return sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {0} (LIKE {1}) ON COMMIT DELETE ROWS; TRUNCATE {0}").format(
             self.incoming, sql.Identifier(self.name)
         )
 
@@ -67,6 +67,22 @@ class Table:
             incoming=self.incoming,
             key=_list(self.key),
             compared=compared,
+        )
+
+    @cached_property
+    def forget_known(self) -> sql.Composed | None:
+        """Take incoming rows away that are stored already; None where each counts.
+
+        Left to the conflict they would cost far more: it locks the stored row, which writes it.
+        """
+        if self.last_counts:
+            return None
+        same = (*self.key, *(["revision"] if "revision" in self.columns else []))
+        equal = sql.SQL("stored.{0} = incoming.{0}")
+        return sql.SQL("DELETE FROM {} AS incoming USING {} AS stored WHERE {}").format(
+            self.incoming,
+            sql.Identifier(self.name),
+            sql.SQL(" AND ").join(equal.format(sql.Identifier(column)) for column in same),
         )
 
     @cached_property
