@@ -92,9 +92,10 @@ def read(arrivals: Iterable[Arrival], window: Window, ratios: str, final: str, v
 
 
 def _candle(found: Findings, arrival: Arrival, candle: Candle, final: bool, visible_at: VisibleAt) -> None:
-    found.candles += candle.revision == 0
-    found.revisions += candle.revision > 0
-    if not final or candle.revision:
+    revised = candle.revision > 0 or _made_by_late_trade(candle)
+    found.candles += not revised
+    found.revisions += revised
+    if not final or revised:
         return
     found.candle_arrived.append(arrival.at_us - candle.end)
     visible = visible_at(arrival.partition, arrival.offset)
@@ -102,6 +103,11 @@ def _candle(found: Findings, arrival: Arrival, candle: Candle, final: bool, visi
         found.rows_missing += 1
     else:
         found.row_visible.append(visible - candle.end)
+
+
+def _made_by_late_trade(candle: Candle) -> bool:
+    """Whether its first trade came after its end had passed: then it says its latency from that trade."""
+    return abs(candle.timestamp_out - candle.end - 1_000 * candle.latency_ms) > 1
 
 
 def behind(found: Findings, window: Window, partitions: int) -> list[str]:

@@ -20,10 +20,10 @@ def ratio(received_ts: int, *, ts: int | None = None, out: int | None = None) ->
     )  # fmt: skip
 
 
-def candle(end: int, revision: int = 0) -> Candle:
+def candle(end: int, revision: int = 0, late: int = 0) -> Candle:
     block = PriceBlock(open=1, high=1, low=1, close=1, avg=1, vwap=1, volume=1, tick_count=1, trade_count=1)
     return Candle(
-        symbol="MARA", interval="1s", hours="all", timestamp_in=end - 1_000_000, end=end, timestamp_out=end,
+        symbol="MARA", interval="1s", hours="all", timestamp_in=end - 1_000_000, end=end, timestamp_out=end + late,
         latency_ms=0, revision=revision, price=block, ratio=None, src=(0, 1, 0),
     )  # fmt: skip
 
@@ -61,13 +61,14 @@ def test_candles_count_from_their_end_and_revisions_apart() -> None:
             (2_300_000, FINAL, candle(2_000_000)),
             (2_400_000, FINAL, candle(2_000_000, revision=1)),
             (2_500_000, "candles.stocks.500ms", candle(2_500_000)),
+            (2_600_000, FINAL, candle(2_000_000, late=500_000)),  # its only trade came half a second after its end
             (3_260_000, FINAL, candle(3_000_000)),  # ends with the window: the next one's
         ),
         lambda _partition, offset: {0: 1_300_000}.get(offset),
     )
 
     assert found.candle_arrived == [260_000, 300_000]
-    assert (found.candles, found.revisions) == (3, 1)
+    assert (found.candles, found.revisions) == (3, 2)
     assert (found.row_visible, found.rows_missing) == ([300_000], 1)
 
 
