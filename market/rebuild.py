@@ -160,10 +160,10 @@ class Rebuild:
     def _settled(self) -> int:
         """Up to which end in µs no candle of this partition changes any more by itself; 0 where nothing is out."""
         place = (self._topics.progress(self.market), self._partition)
-        base, end = self.levels[0].name, 0
+        shortest, end = next(level.name for level in self.levels if level.published), 0
         for _, value in read_back(self._bootstrap, [place], 5_000):
             record = _progress(value)
-            if record.interval == base:
+            if record.interval == shortest:
                 end = max(end, record.end)
         return end - self._horizon_us - SETTLE_US
 
@@ -203,7 +203,8 @@ class Rebuild:
     def _published(self, say: Say) -> dict[Key, Candle]:
         """The newest revision of each candle of the day."""
         newest: dict[Key, Candle] = {}
-        names = dict.fromkeys(self._topics.candles(self.market, level.name) for level in self.levels)
+        published = (level.name for level in self.levels if level.published)
+        names = dict.fromkeys(self._topics.candles(self.market, name) for name in published)
         for name in [*names, self._topics.rebuilt(self.market)]:
             place, rule = (name, self._partition), SrcFilter()
             for read in self._reads(place, self._start(place, self._day)[0], say):

@@ -193,7 +193,7 @@ class CandleEngine:
                 bucket = level.bucket(before)
                 if bucket is not None and bucket[1] <= clock:
                     yield level.name, bucket[1]
-            elif level.sessions is None and (end := floor_to(clock, level.length)) > before:
+            elif level.published and level.sessions is None and (end := floor_to(clock, level.length)) > before:
                 yield level.name, end
 
     def published(self, level: int, symbol: str) -> Iterator[tuple[int, Bar]]:
@@ -342,7 +342,6 @@ class CandleEngine:
             bar = self._base_bar(symbol, start, bucket, late)
         else:
             bar = roll_up(bucket.parts[part] for part in sorted(bucket.parts))
-            bucket.known = True
         bucket.revision += 1
         if bucket.revision:
             self._revised.setdefault(symbol, {})[level, start] = bucket.revision
@@ -354,6 +353,8 @@ class CandleEngine:
                 parent.parts[start] = bar
                 parent.has_ratio |= bucket.has_ratio
                 self._reopen(up, parent_start, symbol, parent, late)
+        if isinstance(bucket, Bucket):
+            bucket.known = True  # only now: to a parent just made this is nothing that was published before
         if self._carry_in is None or not overlaps(self._carry_in, start, end):
             return Closed(level, symbol, start, end, bucket.revision, bar, bucket.has_ratio, late)
         shown = self._carrying(symbol, start, bar)

@@ -57,7 +57,8 @@ class Forming:
         self._levels = levels
         self._names = [level.name for level in levels]
         self._book = book
-        self._shown = [i for i, level in enumerate(levels) if level.sessions is None or level.exchange_day]
+        self._made = [i for i, level in enumerate(levels) if level.sessions is None or level.exchange_day]
+        self._shown = [level.published for level in levels]
         self._children = children_of(levels)
         self._held: dict[str, _Held] = {}
 
@@ -76,7 +77,8 @@ class Forming:
         if held is None or held.base != starts[-1]:
             held = self._held[symbol] = self._move(symbol, held, starts)
         trades, clock, names = self._engine.trades(held.base, symbol), self._engine.clock, self._names
-        spans = [span for span in held.spans if span.end > clock]
+        shown = self._shown
+        spans = [span for span in held.spans if span.end > clock and shown[span.level]]
         features = {} if self._book is None else self._features(symbol, spans)
         last = _sum(trades.bar())
         return trades.ticks[-1].ts if trades.ticks else held.base, tuple(
@@ -105,7 +107,7 @@ class Forming:
         """The candles under way at a later base bucket, ``passed`` being the bucket before."""
         found: list[_Span] = []
         known = {span[0]: span for span in spans}
-        for level in self._shown:
+        for level in self._made:
             span = known.get(level)
             if span is not None and base < span.end:
                 _, start, end, before = span
@@ -120,7 +122,7 @@ class Forming:
         bars = {start: self._engine.trades(start, symbol).bar() for level, start in pending if not level}
         parts = _Parts(self._engine, self._levels, symbol, pending, bars)
         found: dict[int, _Span] = {}
-        for level in self._shown:
+        for level in self._made:
             bucket = self._levels[level].bucket(base)
             if bucket is None:
                 continue

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from marketdata.calendar import TradingHours
 from marketdata.units import DAY_US, SECOND_US
 
 BASE: Final = "500ms"
+BASE_US: Final = 500_000
 EXCHANGE_DAY: Final = "1d"
 HALF_HOUR_US: Final = 1_800 * SECOND_US
 """Regular sessions begin and end at a whole half hour, so what divides it lies inside or outside of them."""
@@ -26,6 +27,7 @@ class Interval:
     """One level of candles: ``length`` in µs, ``parents`` the levels rolled up from this one (45s and 1m from 15s).
 
     With ``sessions`` it holds regular hours alone; an ``exchange_day`` is one whole regular session, not a length.
+    One that is not ``published`` is only there to be rolled up.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Interval:
     parents: tuple[int, ...]
     sessions: TradingHours | None = None
     exchange_day: bool = False
+    published: bool = True
 
     @property
     def key(self) -> str:
@@ -87,32 +90,37 @@ def length_of(name: str) -> int:
 def levels(names: tuple[str, ...], sessions: TradingHours | None = None) -> tuple[Interval, ...]:
     """The configured intervals from short to long, each but 500ms rolled up from the longest that divides it.
 
-    With ``sessions`` those follow that hold regular hours alone and differ in that, and the exchange's day ``1d``
+    500ms comes first also where it is not configured: then it is not published, and the shortest is rolled up from
+    it. With ``sessions`` those follow that hold regular hours alone and differ in that, and the exchange's day ``1d``
     if it is configured.
 
     Raises:
-        IntervalError: a name is wrong, 500ms is missing, or nothing configured divides an interval.
+        IntervalError: a name is wrong, none is configured, the shortest is no multiple of 500ms, or another one of no
+            shorter one.
     """
     lengths = sorted({length_of(name): name for name in reversed(names) if name != EXCHANGE_DAY}.items())
-    if not lengths or lengths[0][1] != BASE:
+    if not names:
+        raise IntervalError("no interval is configured; name some, such as 500ms, 15s, 1m or 24h")
+    if lengths and lengths[0][0] % BASE_US:
+        near = _divisors_near(lengths[0][0])
         raise IntervalError(
-            f"the shortest interval must be {BASE}: every other one is rolled up from it; got {names}"
+            f"interval {lengths[0][1]} is not a multiple of {BASE}, as all must be; the nearest: {near}"
         )
     if EXCHANGE_DAY in names and sessions is None:
         raise IntervalError(f"interval {EXCHANGE_DAY} is the day of a stock exchange; this market has none")
     made = [Interval(name, length, ()) for length, name in lengths]
+    if BASE not in names:
+        made.insert(0, Interval(BASE, BASE_US, (), published=False))
     parents: list[list[int]] = [[] for _ in made]
     for i, level in enumerate(made[1:], 1):
-        child = next((j for j in range(i - 1, -1, -1) if level.length % made[j].length == 0), None)
+        shorter = (j for j in range(i - 1, -1, -1) if made[j].published or j == i - 1)
+        child = next((j for j in shorter if level.length % made[j].length == 0), None)
         if child is None:
             raise IntervalError(f"interval {level.name} is not a multiple of a shorter configured one: {names}")
         parents[child].append(i)
     if sessions is not None:
         _add_regular(made, parents, sessions, exchange_day=EXCHANGE_DAY in names)
-    return tuple(
-        Interval(level.name, level.length, tuple(up), level.sessions, level.exchange_day)
-        for level, up in zip(made, parents, strict=True)
-    )
+    return tuple(replace(level, parents=tuple(up)) for level, up in zip(made, parents, strict=True))
 
 
 def children_of(levels: tuple[Interval, ...]) -> dict[int, int]:

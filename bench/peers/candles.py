@@ -15,7 +15,7 @@ from marketdata.topics import DEFAULT_INTERVALS, Topics
 
 RESTRICTED: Final = {
     "MARKETS": "stocks",
-    "INTERVALS": "500ms,15s",  # 500ms is what all others are rolled up from
+    "INTERVALS": "15s",
     "HOURS": "all",
     "FEATURE_INTERVALS": ",",  # none
     "CANDLES_LIVE": "false",

@@ -51,7 +51,7 @@ def _stage(settings: AggregatorSettings, market: str) -> Stage:
             return StocksProcessor(partition, engine, book, publisher, live=live)
         return CryptoProcessor(partition, Intake(horizon), engine, book, publisher, live=live)
 
-    candles = tuple(dict.fromkeys(topics.candles(market, level.name) for level in tree))
+    candles = tuple(dict.fromkeys(topics.candles(market, level.name) for level in tree if level.published))
     return Stage(
         market,
         source,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Final, get_args
 
 from marketdata.records import LateReason
@@ -34,17 +34,16 @@ LIVE_DELAY: Final = histogram(
 
 
 class OfCandles:
-    """Counts what one partition of a market publishes, and reports it once a run."""
+    """Counts what one partition of a market publishes, and reports it once a run. ``intervals``: level -> name."""
 
-    def __init__(self, market: str, intervals: Sequence[str]) -> None:
-        self._first = [0] * len(intervals)
-        self._again = [0] * len(intervals)
+    def __init__(self, market: str, intervals: Mapping[int, str]) -> None:
+        self._first = dict.fromkeys(intervals, 0)
+        self._again = dict.fromkeys(intervals, 0)
         self._ends: dict[int, int] = {}
         self._news = False
-        children = [(market, interval) for interval in intervals]
-        self._candles = [CANDLES.labels(*labels) for labels in children]
-        self._revised = [REVISED.labels(*labels) for labels in children]
-        self._latency = [CANDLE_LATENCY.labels(*labels) for labels in children]
+        self._candles = {level: CANDLES.labels(market, name) for level, name in intervals.items()}
+        self._revised = {level: REVISED.labels(market, name) for level, name in intervals.items()}
+        self._latency = {level: CANDLE_LATENCY.labels(market, name) for level, name in intervals.items()}
         begin_at_zero(LATE, [market], REASONS)
 
     def closed(self, level: int, end: int, revision: int) -> None:
@@ -65,7 +64,7 @@ class OfCandles:
             self._latency[level].observe((now - end) / 1e6)
         self._ends.clear()
         for counts, metrics in ((self._first, self._candles), (self._again, self._revised)):
-            for level, count in enumerate(counts):
+            for level, count in counts.items():
                 if count:
                     metrics[level].inc(count)
                     counts[level] = 0

@@ -46,7 +46,7 @@ class Publisher:
         self._late = topics.late(market)
         self._base = levels[0].length
         self._market = market
-        self._counts = metrics.OfCandles(market, [level.name for level in levels])
+        self._counts = metrics.OfCandles(market, {n: level.name for n, level in enumerate(levels) if level.published})
 
     def advance(self, engine: CandleEngine, offset: int, clock: int, now: int) -> None:
         """Publish all that ``clock`` closes, then how far each interval is complete."""
@@ -73,6 +73,8 @@ class Publisher:
     def _close(self, engine: CandleEngine, offset: int, clock: int, now: int) -> None:
         ordinals = dict.fromkeys(self._topics, 0)
         for closed in engine.advance(clock):
+            if not self._levels[closed.level].published:
+                continue
             features = self._book.take(closed)
             topic = self._topics[closed.level]
             candle: Candle | None = None

@@ -11,7 +11,7 @@ import pytest
 from marketdata.calendar import new_york_hours
 from marketdata.candles import CandleEngine
 from marketdata.feature_book import FeatureBook, FeatureSettings
-from marketdata.intervals import levels
+from marketdata.intervals import Interval, levels
 from marketdata.records import Band, Candle, Clock, Luld, Ratio, Record, encode
 from marketdata.topics import DEFAULT_INTERVALS, Topics
 from services.aggregator.publisher import Publisher
@@ -95,8 +95,9 @@ class Producer:
 class Service:
     """Dies and comes back as the real one does."""
 
-    def __init__(self, log: list[Record], *, carry: bool) -> None:
+    def __init__(self, log: list[Record], levels: tuple[Interval, ...], *, carry: bool) -> None:
         self.carry = carry
+        self.levels = levels
         self.log = [encode(record) for record in log]
         self.producer = Producer()
         self.states: dict[str, bytes] = {}
@@ -108,9 +109,9 @@ class Service:
         producer: Any = self.producer
         self.emitter = Emitter(producer, 0, OUTPUTS)
         self.begin_run()
-        engine = CandleEngine(LEVELS, HORIZON, SESSIONS if self.carry else None)
-        book = FeatureBook(engine, LEVELS, FEATURES)
-        publisher = Publisher("stocks", TOPICS, LEVELS, 0, self.emitter, book, SESSIONS, ("all", "regular"))
+        engine = CandleEngine(self.levels, HORIZON, SESSIONS if self.carry else None)
+        book = FeatureBook(engine, self.levels, FEATURES)
+        publisher = Publisher("stocks", TOPICS, self.levels, 0, self.emitter, book, SESSIONS, ("all", "regular"))
         self.processor = StocksProcessor(0, engine, book, publisher)
 
     def begin_run(self) -> None:
@@ -147,10 +148,16 @@ class Service:
 
 
 def play(
-    log: list[Record], snapshots: float = 0, deaths: float = 0, seed: int = 0, *, carry: bool = False
+    log: list[Record],
+    snapshots: float = 0,
+    deaths: float = 0,
+    seed: int = 0,
+    *,
+    levels: tuple[Interval, ...] = LEVELS,
+    carry: bool = False,
 ) -> dict[str, list[bytes]]:
     """What stands there in the end; chances that a snapshot follows a clock, and that a kill precedes a record."""
-    rng, service, offset = random.Random(seed), Service(log, carry=carry), 0
+    rng, service, offset = random.Random(seed), Service(log, levels, carry=carry), 0
     while offset < len(log):
         if rng.random() < deaths:
             offset = service.die(rng)
@@ -186,6 +193,16 @@ def check_bands(log: list[Record], candles: list[Candle]) -> None:
     assert (None, False) in states
 
 
+def check_revisions(candles: list[Candle]) -> None:
+    """Each candle's revisions are 0, 1, 2 and so on, whatever came late."""
+    following: dict[tuple[str, ...], int] = {}
+    for candle in candles:
+        key = (candle.symbol, candle.interval, candle.hours, str(candle.timestamp_in))
+        assert candle.revision == following.get(key, 0), candle
+        following[key] = candle.revision + 1
+    assert max(following.values()) > 2
+
+
 @pytest.mark.parametrize(("seed", "carry"), [(0, False), (1, False), (2, True), (3, True)])
 def test_one_that_was_killed_writes_what_one_never_stopped_does(seed: int, *, carry: bool) -> None:
     log = log_of(seed, 2_500)
@@ -193,8 +210,25 @@ def test_one_that_was_killed_writes_what_one_never_stopped_does(seed: int, *, ca
     candles = [_candle(value) for value in whole[TOPICS.candles("stocks", "15s")]]
     assert {c.hours for c in candles} == {"all", "regular"}
     assert any(c.revision and c.features and c.features.sma_20 for c in candles)
-    check_bands(log, [_candle(v) for t in OUTPUTS[:-2] for v in whole[t]])
+    every = [_candle(v) for t in OUTPUTS[:-2] for v in whole[t]]
+    check_bands(log, every)
+    check_revisions(every)
     for n in range(3):
         again = play(log, 0.1, 0.01, n, carry=carry)
         for topic in OUTPUTS:
             assert again[topic] == whole[topic], topic
+
+
+@pytest.mark.parametrize("carry", [False, True])
+def test_intervals_that_are_not_configured_are_not_published_and_change_nothing(*, carry: bool) -> None:
+    """Also not 500ms, of which all are made; in 1d and 4h alone other candles are rolled up than in all."""
+    log, names = log_of(4, 2_500), ("15s", "1m", "4h", "1d")
+    whole = play(log, carry=carry)
+    few = play(log, 0.1, 0.01, 1, levels=levels(names, SESSIONS), carry=carry)
+    kept = {*(TOPICS.candles("stocks", name) for name in names), TOPICS.late("stocks")}
+    progress = TOPICS.progress("stocks")
+    assert all(whole[TOPICS.candles("stocks", name)] for name in names[:-1])
+    for topic in {*OUTPUTS} - {progress}:
+        assert few[topic] == (whole[topic] if topic in kept else []), topic
+    told = [[(p["interval"], p["end"]) for p in map(msgspec.json.decode, found[progress])] for found in (few, whole)]
+    assert told[0] == [(interval, end) for interval, end in told[1] if interval in names]

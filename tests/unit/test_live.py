@@ -13,6 +13,7 @@ from marketdata.feature_book import FeatureBook, FeatureSettings
 from marketdata.forming import Forming
 from marketdata.intervals import levels
 from marketdata.records import Clock, LiveCandles, Ratio, Record, encode
+from marketdata.ticks import tick_of_ratio
 from marketdata.topics import DEFAULT_INTERVALS, Topics
 from services.aggregator.__main__ import stages
 from services.aggregator.live import BEHIND_US, SHARE, Budget, LiveSender
@@ -227,3 +228,14 @@ def test_the_setting_makes_the_topic_or_leaves_it_alone(*, on: bool) -> None:
     part = Part(live=on)
     part.read(clock(BEGIN), trade(1, BEGIN + 10 * MS))
     assert bool(part.sent()) == on
+
+
+def test_intervals_that_are_not_configured_are_not_shown() -> None:
+    tree = levels(("15s", "1d"), SESSIONS)
+    engine = CandleEngine(tree, 900 * S)
+    forming = Forming(engine, tree)
+    for n in range(3):
+        engine.add("MARA", tick_of_ratio(trade(n, BEGIN + n * 600 * MS)), BEGIN)
+        formed = forming.candles("MARA")
+        assert formed is not None
+        assert [(c.interval, c.tick_count) for c in formed[1]] == [("15s", n + 1), ("1d", n + 1)]

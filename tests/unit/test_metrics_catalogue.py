@@ -123,7 +123,7 @@ def test_gauges_of_stages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_candles_are_counted_once_a_run() -> None:
-    counts, labels = OfCandles("crypto", ["500ms", "1s"]), {"market": "crypto", "interval": "1s"}
+    counts, labels = OfCandles("crypto", {0: "500ms", 1: "1s"}), {"market": "crypto", "interval": "1s"}
     before = [
         value(name, **labels) or 0
         for name in ("candles_total", "candles_revised_total", "candle_latency_seconds_count")

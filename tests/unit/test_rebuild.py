@@ -10,7 +10,7 @@ import msgspec
 from marketdata.calendar import new_york_hours
 from marketdata.candles import CandleEngine, Closed
 from marketdata.hours import hours_of
-from marketdata.intervals import levels
+from marketdata.intervals import Interval, levels
 from marketdata.rebuild import MARGIN_US, DayRebuild, Key, blocks, changed
 from marketdata.records import Candle, Ratio, Trade, encode
 from marketdata.ticks import tick_of_ratio
@@ -35,8 +35,8 @@ def ratio(ts: int, trade_id: str, price: float = 10.0, **changes: Any) -> Ratio:
     return msgspec.structs.replace(made, **changes)
 
 
-def rebuilt(records: list[Any], symbol: str = "MARA") -> dict[Key, Closed]:
-    day = DayRebuild(symbol, DAY, LEVELS, SESSIONS)
+def rebuilt(records: list[Any], symbol: str = "MARA", intervals: tuple[Interval, ...] = LEVELS) -> dict[Key, Closed]:
+    day = DayRebuild(symbol, DAY, intervals, SESSIONS)
     for offset, record in enumerate(records):
         day.take(record, offset)
     return dict(day.candles())
@@ -161,6 +161,13 @@ def test_candles_that_can_still_change_by_themselves_are_left_alone() -> None:
     candles = rebuilt([ratio(OPEN, "1")])
     names = {interval for (interval, _, _), _, _ in changed(candles.items(), {}, OPEN + 5 * SECOND_US)}
     assert names == {"500ms", "1s", "5s"}
+
+
+def test_only_configured_intervals_are_made_again() -> None:
+    records = [ratio(OPEN, "1"), ratio(OPEN + 70 * SECOND_US, "2", price=11.0)]
+    few = rebuilt(records, intervals=levels(("1m", "1h"), SESSIONS))
+    assert few.keys() == {key for key in rebuilt(records) if key[0] in {"1m", "1h"}}
+    assert few["1h", "all", OPEN].bar.close == 11.0
 
 
 def test_a_crypto_pair_from_its_trades() -> None:
