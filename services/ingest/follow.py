@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from marketdata.records import UNREADABLE, Band, Clock, Gap, Trade
 from marketdata.topics import MARKETS, Topics
-from services.ingest.copies import CopyWatch, Uncopied
+from services.ingest.copies import CopyWatch, Uncopied, Untraded
 from services.ingest.left import Left, open_starts
 from services.ingest.seen import STOCKS_DAY_SHIFT_US, Seen
 from services.ingest.writer import AS_QUOTE_COPY, AS_REFERENCE
@@ -58,7 +58,7 @@ class LogEnd:
 
     ``clocks`` is the newest clock of each market; ``settled`` the oldest of its partitions' newest: a writer that was
     killed may have got further in one than in another, and what happened from there on may be missing.
-    ``gaps``: the newest word on each. ``uncopied``: copies it did not get to.
+    ``gaps``: the newest word on each. ``uncopied``: copies it did not get to; ``untraded``: copies without a trade.
     """
 
     clocks: dict[str, int] = field(default_factory=lambda: dict.fromkeys(MARKETS, 0))
@@ -66,6 +66,7 @@ class LogEnd:
     seen: dict[str, Seen] = field(default_factory=dict)
     gaps: tuple[Gap, ...] = ()
     uncopied: list[Uncopied] = field(default_factory=list)
+    untraded: list[Untraded] = field(default_factory=list)
 
     def gap_starts(self) -> dict[str, int]:
         """From where on trades may be missing, by market; a market that never had a clock is left out."""
@@ -166,6 +167,7 @@ class LogFollower:
             self._end.clocks[market] = max(clocks, default=0)
             self._end.settled[market] = min(clocks, default=0)
         self._end.uncopied = self._copies.missing(self._partitions)
+        self._end.untraded = self._copies.untraded(self._end.seen["crypto"].knows)
         self._end.gaps = tuple(self._words.values())
         return self._end
 

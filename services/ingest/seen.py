@@ -76,6 +76,11 @@ class Seen:
         youngest[identity] = self._high
         return True
 
+    def knows(self, trade: Trade) -> bool:
+        """Whether ``trade`` is remembered, or too old to be."""
+        identity = self._identity(trade)
+        return trade.ts < self.known_from or any(identity in part for part in (*self._parts, *self._kept))
+
     def note(self, trade: Trade) -> None:
         """``trade`` stands in the log too; safe to call from another thread."""
         self._parts[0].setdefault(self._identity(trade), self._high)

@@ -9,6 +9,7 @@ import threading
 from typing import Final
 
 import structlog
+from msgspec.structs import replace
 
 from marketdata.topics import MARKETS
 from marketdata.units import SECOND_US
@@ -75,7 +76,7 @@ def run_feed(settings: IngestSettings, health: Health, stopping: threading.Event
         writer.flush(AWAY_S)
         lease.release(RELEASE_S)
         return 0
-    _resume(writer, end)
+    resume(writer, end)
     live.set()
     try:
         run_live(settings, writer, health, end.left(), lease=lease, stopping=stopping)
@@ -116,10 +117,14 @@ def _writer(settings: IngestSettings, lease: LeaseKeeper, log_epoch: int) -> Wri
     )
 
 
-def _resume(writer: Writer, end: LogEnd) -> None:
+def resume(writer: Writer, end: LogEnd) -> None:
+    """Let ``writer`` take up where the log ends; what its predecessor wrote by half it makes whole."""
     for market in MARKETS:
         writer.resume(market, end.clocks[market], end.seen[market])
     for partition, copy in end.uncopied:
         writer.copy(partition, copy)
+    for trade, partitions in end.untraded:
+        writer.trade("crypto", replace(trade, epoch=writer.epoch), partitions)
     log.info("holder", epoch=writer.epoch, clocks=end.clocks, open_gaps=open_starts(end.gaps),
-             known_trades=sum(map(len, end.seen.values())), copies_made_up=len(end.uncopied))  # fmt: skip
+             known_trades=sum(map(len, end.seen.values())), copies_made_up=len(end.uncopied),
+             trades_made_up=len(end.untraded))  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import msgspec
@@ -91,8 +91,11 @@ class Writer:
         self._markets[market].clock = clock
         self._markets[market].seen = seen
 
-    def trade(self, market: str, trade: Trade) -> bool:
-        """Write ``trade`` to its partition, and a reference symbol's also into every partition of trades.stocks."""
+    def trade(self, market: str, trade: Trade, copied: Collection[int] = ()) -> bool:
+        """Write ``trade`` to its partition, and a reference symbol's also into every partition of trades.stocks.
+
+        A predecessor's copies stand in the partitions ``copied``.
+        """
         own = self._markets[market]
         if not own.seen.is_new(trade):
             own.duplicates += 1
@@ -105,7 +108,8 @@ class Writer:
             # The same fields under another kind, which msgspec writes first.
             copy = AS_REFERENCE + value[len(AS_TRADE) :]
             for partition in self._partitions:
-                self._produce(self._stocks, copy, key, partition, REFERENCE)
+                if partition not in copied:
+                    self._produce(self._stocks, copy, key, partition, REFERENCE)
         own.written += 1
         return True
 

@@ -13,6 +13,7 @@ from marketdata.units import SECOND_US
 from services.ingest.follow import LogEnd, LogFollower
 from services.ingest.hostclock import wall_us
 from services.ingest.standing import standing
+from services.ingest.takeover import resume
 from services.ingest.writer import Writer
 from tests.integration.test_ingest_live import standing as records_of
 from tests.integration.test_ingest_standby import counted, identities
@@ -38,11 +39,14 @@ def trade(symbol: str, number: int, epoch: int) -> Trade:
 
 
 class Sleeper(Writer):
-    """A writer of epoch 1 whose copies can reach some partitions only."""
+    """A writer of epoch 1 whose copies can reach some partitions only; ``copies_alone``: its trades reach none."""
 
     reaches = range(PARTITIONS)
+    copies_alone = False
 
     def _produce(self, topic: str, value: bytes, key: bytes | None, partition: int, headers: Any) -> None:
+        if self.copies_alone and value.startswith(b'{"kind":"trade"'):
+            return
         if not value.startswith(b'{"kind":"reference"') or partition in self.reaches:
             super()._produce(topic, value, key, partition, headers)
 
@@ -57,10 +61,7 @@ def taken_over(follower: LogFollower, second: Writer) -> LogEnd:
     assert second.flush(10) == 0
     end = follower.finish(30, threading.Event(), fences)
     assert end is not None
-    for market in MARKETS:
-        second.resume(market, end.clocks[market], end.seen[market])
-    for partition, copy in end.uncopied:
-        second.copy(partition, copy)
+    resume(second, end)
     return end
 
 
@@ -116,6 +117,28 @@ def test_what_comes_before_the_fence_counts_and_is_known_what_comes_after_is_nei
     assert sorted(one[3] for one in identities(crypto)) == ["1", "2", "4", "6"]
     spans = (CLOCK, CLOCK + SECOND_US)
     assert len(standing(kafka, namespace + "trades.stocks", partition_of(STOCK, PARTITIONS), *spans)) == 2
+
+
+def test_a_copy_whose_trade_does_not_count_is_made_whole(kafka: str, namespace: str) -> None:
+    """Else the trade, filled in later, would be copied again where a copy of it counts."""
+    first, second = begun(kafka, namespace), writer(kafka, namespace, 2)
+    first.copies_alone = True
+    woken(first, [trade("BTC-USD", 4, 1), trade("BTC-USD", 5, 1)])
+
+    end = taken_over(follow(kafka, namespace), second)
+    first.copies_alone = False
+    woken(first, [trade("BTC-USD", 6, 1)])
+
+    assert [(left.trade.id, [*left.partitions]) for left in end.untraded] == [("4", [1 - OTHER]), ("5", [1 - OTHER])]
+    assert [left.copy.id for left in end.uncopied] == ["2"]
+    new = [n for n in range(1, 7) if second.trade("crypto", trade("BTC-USD", n, 2)) and n != 3]
+    assert second.flush(10) == 0
+    assert new == [6]
+    stocks, crypto = (records_of(kafka, namespace + f"trades.{market}") for market in MARKETS)
+    for partition in stocks:
+        copies = [r["id"] for r in counted(partition) if r["kind"] == "reference"]
+        assert sorted(copies) == ["1", "2", "3", "4", "5", "6"]
+    assert sorted(one[3] for one in identities(crypto)) == ["1", "2", "3", "4", "5", "6"]
 
 
 def test_without_a_clock_a_copy_of_the_new_epoch_ends_the_old_one_too(kafka: str, namespace: str) -> None:

@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import msgspec
+
 from marketdata.records import Reference, Trade, encode
 from services.ingest.copies import REMEMBERED, CopyWatch
 from services.ingest.writer import AS_REFERENCE, AS_TRADE
 
+decode = msgspec.json.Decoder(Trade).decode
 BTC, ETH = b"BTC-USD", b"ETH-USD"
 
 
@@ -53,6 +56,18 @@ def test_a_partition_without_copies_lacks_all() -> None:
 
 def test_a_partition_that_is_ahead_of_the_trades_lacks_none() -> None:
     assert missing(watched(3, 5), 1) == []
+
+
+def test_copies_without_a_trade_are_told_with_where_they_stand() -> None:
+    watch = watched(3, 5, 3, 4)
+    watch.copy(1, b"SOL-USD", copy(9, b"SOL-USD"))  # no reference of ours
+    watch.copy(1, BTC, AS_REFERENCE + b"}")  # no reader takes it
+    left = watch.untraded(lambda one: one.ts < 3)
+    assert [(one.trade, sorted(one.partitions)) for one in left] == [
+        (decode(trade(3)), [0, 2]),
+        (decode(trade(4)), [0]),
+    ]
+    assert watch.untraded(lambda _: True) == []
 
 
 def test_symbols_are_told_apart_and_others_are_no_matter() -> None:
