@@ -15,6 +15,7 @@ from marketdata.records import UNREADABLE, Lease, encode
 from services.ingest import metrics
 from services.ingest.hostclock import awake_ns
 from services.ingest.lease import LeaseLog, Member
+from services.ingest.samelog import GONE
 from streaming.admin import await_bounds
 from streaming.fatal import die
 from streaming.kafkaclient import client_config
@@ -127,6 +128,8 @@ class LeaseKeeper:
                 self._turn()
                 self.pulse.beat()
         except KafkaException as error:
+            if error.args[0].code() in GONE:
+                die("Kafka was made anew: the topic of the lease is gone", topic=self._topic, error=str(error))
             die("the lease cannot be kept", topic=self._topic, error=str(error))
 
     def _turn(self) -> None:
