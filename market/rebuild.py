@@ -20,7 +20,7 @@ from marketdata.bands import BandBook
 from marketdata.calendar import new_york_hours
 from marketdata.candles import Closed
 from marketdata.hours import REGULAR, session_of
-from marketdata.intervals import intervals_of, levels
+from marketdata.intervals import intervals_of, levels, published_names
 from marketdata.partition import partition_of
 from marketdata.rebuild import MARGIN_US, DayRebuild, Key, changed
 from marketdata.records import UNREADABLE, Band, Candle, Clock, Progress, Ratio, Reference, Src, Trade, encode
@@ -160,7 +160,7 @@ class Rebuild:
     def _settled(self) -> int:
         """Up to which end in µs no candle of this partition changes any more by itself; 0 where nothing is out."""
         place = (self._topics.progress(self.market), self._partition)
-        shortest, end = next(level.name for level in self.levels if level.published), 0
+        shortest, end = published_names(self.levels)[0], 0
         for _, value in read_back(self._bootstrap, [place], 5_000):
             record = _progress(value)
             if record.interval == shortest:
@@ -203,8 +203,7 @@ class Rebuild:
     def _published(self, say: Say) -> dict[Key, Candle]:
         """The newest revision of each candle of the day."""
         newest: dict[Key, Candle] = {}
-        published = (level.name for level in self.levels if level.published)
-        names = dict.fromkeys(self._topics.candles(self.market, name) for name in published)
+        names = [self._topics.candles(self.market, name) for name in published_names(self.levels)]
         for name in [*names, self._topics.rebuilt(self.market)]:
             place, rule = (name, self._partition), SrcFilter()
             for read in self._reads(place, self._start(place, self._day)[0], say):

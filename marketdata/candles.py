@@ -157,18 +157,20 @@ class CandleEngine:
         return True
 
     def advance(self, clock: int) -> Iterator[Closed]:
-        """Move the clock and yield every candle it closes, by (end, interval, symbol)."""
+        """Move the clock and yield every candle it closes that is published, by (end, interval, symbol)."""
         carried = self._plan_carried(clock) if self._carry_in is not None else set()
         due = self._due
         while due and due[0][0] <= clock:
             key = heapq.heappop(due)
             end, level = key
-            start = self._levels[level].start(end)
+            start, published = self._levels[level].start(end), self._levels[level].published
             opened = self._open.pop(key)
             for symbol in sorted({*opened, *self._carried_since} if key in carried else opened):
                 if symbol in opened:
-                    yield self._close(level, symbol, start, end, opened[symbol])
-                else:
+                    closed = self._close(level, symbol, start, end, opened[symbol])
+                    if published:
+                        yield closed
+                elif published:
                     yield Closed(
                         level, symbol, start, end, 0, Bar(), True, None, self._carrying(symbol, start, Bar())
                     )

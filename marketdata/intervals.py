@@ -113,6 +113,7 @@ def levels(names: tuple[str, ...], sessions: TradingHours | None = None) -> tupl
         made.insert(0, Interval(BASE, BASE_US, (), published=False))
     parents: list[list[int]] = [[] for _ in made]
     for i, level in enumerate(made[1:], 1):
+        # A base that is not published serves the shortest alone: see decision 017.
         shorter = (j for j in range(i - 1, -1, -1) if made[j].published or j == i - 1)
         child = next((j for j in shorter if level.length % made[j].length == 0), None)
         if child is None:
@@ -126,6 +127,11 @@ def levels(names: tuple[str, ...], sessions: TradingHours | None = None) -> tupl
 def children_of(levels: tuple[Interval, ...]) -> dict[int, int]:
     """The level that each one is rolled up from, by their places in ``levels``; the first has none."""
     return {up: below for below, level in enumerate(levels) for up in level.parents}
+
+
+def published_names(levels: tuple[Interval, ...]) -> tuple[str, ...]:
+    """The names that candles of ``levels`` are published under, the shortest first."""
+    return tuple(dict.fromkeys(level.name for level in levels if level.published))
 
 
 def intervals_of(market: str, names: tuple[str, ...]) -> tuple[str, ...]:

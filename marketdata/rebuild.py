@@ -73,8 +73,6 @@ class DayRebuild:
             if not self._day <= closed.start < self._day + DAY_US:
                 continue
             level = self._levels[closed.level]
-            if not level.published:
-                continue
             for hours in hours_of(level, closed.start, self._sessions):
                 yield (level.name, hours, closed.start), closed
 

@@ -7,7 +7,7 @@ from marketdata.candles import CandleEngine
 from marketdata.feature_book import FeatureBook, FeatureSettings
 from marketdata.forming import Forming
 from marketdata.intake import Intake
-from marketdata.intervals import intervals_of, levels
+from marketdata.intervals import intervals_of, levels, published_names
 from marketdata.topics import MARKETS
 from marketdata.units import SECOND_US
 from services.aggregator.crypto import CryptoProcessor
@@ -51,7 +51,7 @@ def _stage(settings: AggregatorSettings, market: str) -> Stage:
             return StocksProcessor(partition, engine, book, publisher, live=live)
         return CryptoProcessor(partition, Intake(horizon), engine, book, publisher, live=live)
 
-    candles = tuple(dict.fromkeys(topics.candles(market, level.name) for level in tree if level.published))
+    candles = tuple(topics.candles(market, name) for name in published_names(tree))
     return Stage(
         market,
         source,

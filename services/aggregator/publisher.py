@@ -73,8 +73,6 @@ class Publisher:
     def _close(self, engine: CandleEngine, offset: int, clock: int, now: int) -> None:
         ordinals = dict.fromkeys(self._topics, 0)
         for closed in engine.advance(clock):
-            if not self._levels[closed.level].published:
-                continue
             features = self._book.take(closed)
             topic = self._topics[closed.level]
             candle: Candle | None = None

@@ -17,7 +17,7 @@ from services.ingest.writer import AS_REFERENCE, AS_TRADE
 REMEMBERED: Final = 5_000
 """Trades of a reference symbol of which copies are looked for: far more than a writer has under way."""
 COPIES_REMEMBERED: Final = 1_000
-"""Of each partition and symbol: what a writer has under way."""
+"""Fewer, for each partition has its own; an older copy without a trade may get a second, which readers drop."""
 _decode = msgspec.json.Decoder(Reference).decode
 _decode_trade = msgspec.json.Decoder(Trade).decode
 
@@ -73,7 +73,7 @@ class CopyWatch:
         """Trades that have copies alone, in the order to write them in; ``known``: whether one counts."""
         found: dict[bytes, set[int]] = {}
         for (partition, _), copies in sorted(self._copies.items()):
-            for copy in copies:
+            for copy in tuple(copies):  # the follower's thread goes on
                 found.setdefault(AS_TRADE + copy[len(AS_REFERENCE) :], set()).add(partition)
         left = []
         for value, partitions in found.items():
@@ -87,7 +87,7 @@ class CopyWatch:
 
     @staticmethod
     def _after(trades: deque[bytes], last: bytes | None) -> list[bytes]:
-        copies = [AS_REFERENCE + trade[len(AS_TRADE) :] for trade in trades]
+        copies = [AS_REFERENCE + trade[len(AS_TRADE) :] for trade in tuple(trades)]  # the follower's thread goes on
         if last is None:
             return copies
         for place in range(len(copies) - 1, -1, -1):

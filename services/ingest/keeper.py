@@ -15,7 +15,6 @@ from marketdata.records import UNREADABLE, Lease, encode
 from services.ingest import metrics
 from services.ingest.hostclock import awake_ns
 from services.ingest.lease import LeaseLog, Member
-from services.ingest.samelog import GONE
 from streaming.admin import await_bounds
 from streaming.fatal import die
 from streaming.kafkaclient import client_config
@@ -128,8 +127,7 @@ class LeaseKeeper:
                 self._turn()
                 self.pulse.beat()
         except KafkaException as error:
-            if error.args[0].code() in GONE:
-                die("Kafka was made anew: the topic of the lease is gone", topic=self._topic, error=str(error))
+            self._die_if_anew(error.args[0])
             die("the lease cannot be kept", topic=self._topic, error=str(error))
 
     def _turn(self) -> None:
@@ -181,8 +179,8 @@ class LeaseKeeper:
         if error is not None:
             if error.code() == KafkaError._PARTITION_EOF:
                 self._at_end = True
-            elif error.code() in _ANEW:
-                die("Kafka was made anew, or its lease topic was", topic=self._topic, error=error.str())
+            else:
+                self._die_if_anew(error)
             return
         try:
             word = _decode(message.value() or b"")
@@ -191,6 +189,10 @@ class LeaseKeeper:
             return
         kind = dict(message.headers() or ()).get("kind")
         self._member.heard(word, message.timestamp()[1], awake_s(), claim=kind == b"claim")
+
+    def _die_if_anew(self, error: KafkaError) -> None:
+        if error.code() in _ANEW:
+            die("Kafka was made anew, or its lease topic was", topic=self._topic, error=error.str())
 
 
 _ANEW: Final = frozenset(

@@ -16,7 +16,7 @@ from streaming.logid import topic_ids
 
 log = structlog.stdlib.get_logger()
 EVERY_S: Final = 3.0
-GONE: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
+_GONE: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 
 
 class LogWatch:
@@ -39,7 +39,7 @@ class LogWatch:
             try:
                 found = topic_ids(self._admin, self._topics)
             except KafkaException as error:
-                self._gone = self._gone + 1 if error.args[0].code() in GONE else 0
+                self._gone = self._gone + 1 if error.args[0].code() in _GONE else 0
                 if self._gone > 1:
                     die("Kafka was made anew: a topic is gone", topics=self._topics, error=str(error))
                 continue

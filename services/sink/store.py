@@ -84,6 +84,6 @@ def _merge(connection: Connection[Any], table: Table, lines: list[bytes], *, sup
     after = [table.keep_older, EMPTY_AGGREGATES if table is CANDLES else None]
     steps = [step for step in (*before, table.merge, *after) if step is not None]
     answers = connection.execute(sql.SQL("; ").join(steps), prepare=False)
-    while steps.pop(0) is not table.merge:
+    for _ in range(steps.index(table.merge)):
         answers.nextset()
     return answers.rowcount == len(lines)
