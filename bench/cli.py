@@ -43,6 +43,7 @@ def stages(  # noqa: PLR0917 - typer reads the options from the parameters
     rates: Annotated[str, typer.Option(help="trades a second of the live feed, for latency")] = "1000,5000",
     burst: Annotated[float, typer.Option(min=1, help="busiest second / mean of the live feed; 1 is steady")] = 1.0,
     only: Annotated[str | None, typer.Option(help=f"measure only one of: {', '.join(NAMES)}")] = None,
+    partitions: Annotated[int, typer.Option(min=1, help="of every topic")] = PARTITIONS,
 ) -> None:
     """Events/s of each stage and end to end, and latency at fixed rates.
 
@@ -52,7 +53,7 @@ def stages(  # noqa: PLR0917 - typer reads the options from the parameters
     """
     if only not in (None, *NAMES):
         fail(f"--only takes one of {', '.join(NAMES)}")
-    choices = Choices(trades, runs, seconds, whole_numbers(rates), burst, only)
+    choices = Choices(trades, runs, seconds, whole_numbers(rates), burst, only, partitions)
     report = reported(choices, lambda where: {"options": _options(choices), "results": _measure(where)})
     print_report(report, as_json=as_json)
 
@@ -135,5 +136,5 @@ def _measure(where: Bench) -> dict[str, Any]:
 
 
 def _options(choices: Choices) -> dict[str, Any]:
-    return {"trades": choices.trades, "runs": choices.runs, "symbols": SYMBOLS, "partitions": PARTITIONS,
+    return {"trades": choices.trades, "runs": choices.runs, "symbols": SYMBOLS, "partitions": choices.partitions,
             "feed_burst": choices.burst, "configuration": "default"}  # fmt: skip

@@ -15,7 +15,7 @@ from confluent_kafka import KafkaException
 from psycopg import OperationalError
 
 from bench import machine
-from bench.context import PARTITIONS, Bench, BenchError, Choices, say, servers_of, temporary_directory
+from bench.context import Bench, BenchError, Choices, say, servers_of, temporary_directory
 from bench.kafka import Broker
 from bench.stats import TooShortError
 from bench.tables import as_text
@@ -66,7 +66,7 @@ def measuring(choices: Choices, servers_in: ServersIn = servers_of) -> Iterator[
     """Where to measure, and the report's head; a failure inside ends the command."""
     load = machine.load_before()
     with working_folder() as directory, servers_in(directory) as (servers, own):
-        where = Bench(servers, Broker(servers.bootstrap, PARTITIONS), directory, choices, "bench.")
+        where = Bench(servers, Broker(servers.bootstrap, choices.partitions), directory, choices, "bench.")
         yield where, machine.circumstances(load, servers.dsn, own) | {"void": machine.load_reasons(load)}
 
 

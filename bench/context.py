@@ -35,6 +35,7 @@ class Choices:
     rates: tuple[int, ...] = (1_000, 5_000)
     burst: float = 1.0
     only: str | None = None
+    partitions: int = PARTITIONS
 
     def wants(self, name: str) -> bool:
         """Whether this measurement is asked for."""

@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 from typing import Any, Final
 
-from bench.context import PARTITIONS, SYMBOLS, Bench, BenchError, say
+from bench.context import SYMBOLS, Bench, BenchError, say
 from bench.live import live_ingest
 from bench.observer import Arrival, Observer, RowWatch
 from bench.rows import drop_schema
@@ -49,8 +49,9 @@ def warm_up(bench: Bench, rate: int) -> None:
 
 def _floor(bench: Bench, rate: int) -> dict[str, Any]:
     topic = f"{bench.namespace}floor"
-    bench.broker.recreate([TopicSpec(topic, PARTITIONS, {})])
-    arguments = ["-m", "bench.pacer", bench.servers.bootstrap, topic, str(rate), str(FLOOR_S + FLOOR_DISCARD_S)]
+    bench.broker.recreate([TopicSpec(topic, bench.broker.partitions, {})])
+    schedule = [str(number) for number in (bench.broker.partitions, rate, FLOOR_S + FLOOR_DISCARD_S)]
+    arguments = ["-m", "bench.pacer", bench.servers.bootstrap, topic, *schedule]
     with Observer(bench, [topic]) as observer:
         with start(bench, "pacer", arguments, {}) as child:
             child.popen.wait(60 + FLOOR_S)
@@ -80,7 +81,7 @@ def _pipeline(bench: Bench, rate: int) -> dict[str, Any]:
         services.append(live_ingest(bench, rate, stack))
         _wait_for_candles(observer, final, services)
         window = Window.after(time.time_ns() // 1_000, DISCARD_S, bench.choices.seconds)
-        _wait_past(window, observer, services, topics.ratios)
+        _wait_past(window, observer, services, topics.ratios, bench.broker.partitions)
     found = read(_checked(observer), window, topics.ratios, final, rows.stored.visible_at)
     drop_schema(bench, schema)
     return {
@@ -91,7 +92,7 @@ def _pipeline(bench: Bench, rate: int) -> dict[str, Any]:
         "seconds": bench.choices.seconds,
         "discarded_s": DISCARD_S,
         **found.report(ALLOWANCE_US),
-        "void": behind(found, window, PARTITIONS),
+        "void": behind(found, window, bench.broker.partitions),
     }
 
 
@@ -109,7 +110,7 @@ def _wait_for_candles(observer: Observer, final: str, services: list[Service], t
         time.sleep(0.1)
 
 
-def _wait_past(window: Window, observer: Observer, services: list[Service], ratios: str) -> None:
+def _wait_past(window: Window, observer: Observer, services: list[Service], ratios: str, partitions: int) -> None:
     """Until every partition's log and the rows are past the window, or the drain's time is up."""
     while time.time_ns() // 1_000 < window.end + ALLOWANCE_US + 1_000_000:
         _check(services)
@@ -118,7 +119,7 @@ def _wait_past(window: Window, observer: Observer, services: list[Service], rati
     while time.monotonic() < deadline:
         recent = observer.arrivals[-20_000:]
         found = read(recent, window, ratios, "", lambda *_: None)
-        if not behind(found, window, PARTITIONS):
+        if not behind(found, window, partitions):
             time.sleep(1.0)  # the candles that this clock closes, and their rows
             return
         time.sleep(0.5)

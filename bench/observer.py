@@ -14,7 +14,7 @@ import structlog
 from confluent_kafka import OFFSET_END, KafkaException, TopicPartition
 from psycopg import sql
 
-from bench.context import PARTITIONS, Bench
+from bench.context import Bench
 
 log = structlog.stdlib.get_logger()
 POLL_S = 0.01
@@ -37,7 +37,9 @@ class Observer:
         self.arrivals: list[Arrival] = []
         self.error: str | None = None
         self._consumer = bench.broker.consumer()
-        self._places = [TopicPartition(topic, p, OFFSET_END) for topic in topics for p in range(PARTITIONS)]
+        self._places = [
+            TopicPartition(topic, p, OFFSET_END) for topic in topics for p in range(bench.broker.partitions)
+        ]
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="observer", daemon=True)
 

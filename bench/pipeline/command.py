@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from bench.console import print_report, reported, whole_numbers
-from bench.context import Choices
+from bench.context import PARTITIONS, Choices
 from bench.pipeline.measure import measure_pipeline
 from bench.pipeline.search import FIRST, HIGHEST, LOWEST, STEP
 
@@ -22,6 +22,7 @@ def pipeline(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of the table")] = False,
     rates: Annotated[str | None, typer.Option(help=_SEARCH)] = None,
     seconds: Annotated[float, typer.Option(min=5, help="measured at each rate, after 10 s of warm-up")] = 60.0,
+    partitions: Annotated[int, typer.Option(min=1, help="of every topic")] = PARTITIONS,
 ) -> None:
     """The highest rate of trades that the whole pipeline keeps up with, everything on this machine at once.
 
@@ -31,5 +32,5 @@ def pipeline(
     Required are 20,000 trades a second; ``missed`` says where that was not reached.
     """
     wanted = whole_numbers(rates) if rates else ()
-    report = reported(Choices(seconds=seconds), lambda where: measure_pipeline(where, wanted))
+    report = reported(Choices(seconds=seconds, partitions=partitions), lambda where: measure_pipeline(where, wanted))
     print_report(report, as_json=as_json)

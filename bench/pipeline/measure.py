@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from bench.context import PARTITIONS, SYMBOLS, Bench, BenchError, say
+from bench.context import SYMBOLS, Bench, BenchError, say
 from bench.latency import warm_up
 from bench.pipeline.check import Checked, check
 from bench.pipeline.lags import Sample, lags, not_kept_up, per_second, shares
@@ -31,7 +31,7 @@ def measure_pipeline(bench: Bench, rates: tuple[int, ...]) -> dict[str, Any]:
     tried = [rate for rate in rates if holds(rate)]
     best = max(tried, default=0) if rates else highest(holds) or 0
     return {
-        "options": {"symbols": SYMBOLS, "partitions": PARTITIONS, "seconds": bench.choices.seconds,
+        "options": {"symbols": SYMBOLS, "partitions": bench.broker.partitions, "seconds": bench.choices.seconds,
                     "warm_up_s": WARM_UP_S, "rates": list(rates) or "searched", "configuration": "default"},
         "highest_sustained": best,
         "required": REQUIRED,

@@ -17,7 +17,8 @@ def table(report: dict[str, Any]) -> Iterator[str]:
         yield from _rate(found)
     yield ""
     best = report["highest_sustained"]
-    yield f"highest sustained: {f'{best:,} trades/s' if best else 'none'}, required {report['required']:,}"
+    yield (f"highest sustained: {f'{best:,} trades/s' if best else 'none'} "
+           f"with {report['options']['partitions']} partitions, required {report['required']:,}")  # fmt: skip
     yield f"missed: {', '.join(report['missed']) or 'none'}"
 
 

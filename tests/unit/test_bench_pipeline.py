@@ -169,12 +169,13 @@ def test_the_table_tells_lags_cpu_and_why_a_rate_was_not_sustained() -> None:
     head = {"date": "d", "command": "c", "commit": "abc", "load_before": 0.1, "machine": machine, "void": ["busy"]}
     text = as_text(head | {
         "results": {"1000": result(1_000, ["it fell behind"], [])}, "highest_sustained": 0, "required": 20_000,
-        "missed": ["highest_sustained"],
+        "missed": ["highest_sustained"], "options": {"partitions": 2},
     })  # fmt: skip
 
     for part in (
         "VOID: busy", "at 1,000 trades/s   NOT SUSTAINED", "because it fell behind", "feed 0.25, database -",
-        "60,000 trades; all right", "highest sustained: none, required 20,000", "missed: highest_sustained",
+        "60,000 trades; all right", "highest sustained: none with 2 partitions, required 20,000",
+        "missed: highest_sustained",
     ):  # fmt: skip
         assert part in text
     rows = {line.strip().split("  ")[0]: line.split() for line in text.splitlines() if " to " in line}
