@@ -21,21 +21,23 @@ MOST_AT_ONCE: Final = 100
 """So many records at once, about 5 ms of work, that nothing exact waits for longer."""
 SHARE: Final = 10
 """Sending takes one part in so many of a worker's time at most: with very many symbols the pace is slower."""
+CALM_US: Final = 50_000
+"""Of input that came longer ago sending takes less, in proportion: what is exact catches up first."""
 
 
 class Budget:
     """What all partitions of a worker share: after some µs of sending, ``SHARE`` - 1 times as many without.
 
-    ``timer`` counts ns of the thread's work.
+    Behind its input a worker pauses for longer, a second at most. ``timer`` counts ns of the thread's work.
     """
 
     def __init__(self, timer: Callable[[], int] = time.thread_time_ns) -> None:
         self._free_at = 0
         self.timer = timer
 
-    def spent(self, now: int, us: int) -> None:
-        """Sending took ``us``, beginning at ``now`` µs."""
-        self._free_at = now + SHARE * us
+    def spent(self, now: int, us: int, late: int) -> None:
+        """Sending took ``us``, beginning at ``now`` µs, ``late`` µs after the newest input was received."""
+        self._free_at = now + min(SHARE * us * max(late // CALM_US, 1), PAUSE_US)
 
     def is_free(self, now: int) -> bool:
         """Whether there may be sending at ``now`` µs; the clock may have been set back."""
@@ -86,7 +88,7 @@ class LiveSender:
                 continue
             sent += 1
         if sent:
-            self._budget.spent(now, (self._budget.timer() - began) // 1_000)
+            self._budget.spent(now, (self._budget.timer() - began) // 1_000, now - heard)
             self._sent.inc(sent)
             self._delay.observe(max(now - self._heard, 0) / 1e6)
 

@@ -204,7 +204,7 @@ def test_many_symbols_go_out_in_turns() -> None:
 
 def test_sending_takes_no_more_than_its_share() -> None:
     part = Part()
-    part.budget.spent(part.now, 30 * MS)
+    part.budget.spent(part.now, 30 * MS, late=20 * MS)
     part.read(trade(1, BEGIN + 10 * MS))
     part.idle(SHARE * 30 - 5)
     assert part.sent() == []
@@ -212,9 +212,29 @@ def test_sending_takes_no_more_than_its_share() -> None:
     assert len(part.sent()) == 1
 
 
+def test_behind_its_input_it_sends_less_but_once_a_second() -> None:
+    budget = Budget()
+    for late, pause in ((49, 50), (99, 50), (100, 100), (500, 500), (60_000, 1_000)):
+        budget.spent(0, 5 * MS, late * MS)
+        assert not budget.is_free(pause * MS - 1)
+        assert budget.is_free(pause * MS)
+
+
+def test_a_sender_tells_the_budget_how_late_it_is() -> None:
+    part = Part()
+    part.budget.timer = iter(range(0, 1_000 * MS * 1_000, 5 * MS * 1_000)).__next__  # each sending takes 5 ms
+    part.read(trade(1, BEGIN + 10 * MS, received_ts=part.now - 200 * MS))
+    assert len(part.sent()) == 1
+    part.read(trade(2, BEGIN + 20 * MS, symbol="RIOT", received_ts=part.now))
+    part.idle(SHARE * 5 * 4 - 5)
+    assert part.sent() == []
+    part.idle(5)
+    assert len(part.sent()) == 1
+
+
 def test_a_wall_clock_that_is_set_back_does_not_silence_the_budget() -> None:
     part = Part()
-    part.budget.spent(part.now + 3_600 * S, 1 * MS)
+    part.budget.spent(part.now + 3_600 * S, 1 * MS, late=0)
     part.read(trade(1, BEGIN + 10 * MS))
     assert len(part.sent()) == 1
 
