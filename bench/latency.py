@@ -9,6 +9,7 @@ from typing import Any, Final
 from bench.context import SYMBOLS, Bench, BenchError, say
 from bench.live import live_ingest
 from bench.observer import Arrival, Observer, RowWatch
+from bench.pipeline.stack import warm_up
 from bench.rows import drop_schema
 from bench.service import Service, running, start
 from bench.stats import latency_summary
@@ -26,7 +27,7 @@ ALLOWANCE_US: Final = int(IngestSettings.model_fields["allowance_ms"].default) *
 
 def measure_latency(bench: Bench) -> dict[str, Any]:
     """For each rate: percentiles of the product, and of the bare loop before it."""
-    warm_up(bench, max(bench.choices.rates))
+    warm_up(bench)
     results = {}
     for rate in bench.choices.rates:
         floor = _floor(bench, rate)
@@ -39,12 +40,6 @@ def measure_latency(bench: Bench) -> dict[str, Any]:
         results[str(rate)] = report
         say(f"latency at {rate}/s: candle beyond allowance p99 {report['candle_1s_beyond_allowance']['p99_ms']} ms")
     return results
-
-
-def warm_up(bench: Bench, rate: int) -> None:
-    """Have a broker that was just started compile what it needs."""
-    say("warming the broker up: Java compiles its paths during the first seconds of traffic")
-    _floor(bench, rate)
 
 
 def _floor(bench: Bench, rate: int) -> dict[str, Any]:

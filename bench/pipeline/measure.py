@@ -9,11 +9,8 @@ from bench.context import SYMBOLS, Bench, BenchError, say
 from bench.pipeline.check import Checked, check
 from bench.pipeline.lags import Sample, lags, not_kept_up, per_second, shares
 from bench.pipeline.search import highest
-from bench.pipeline.stack import Pipeline
+from bench.pipeline.stack import SERVERS_S, Pipeline, warm_up
 
-SERVERS_S: Final = 60.0
-"""The servers were just started: Java compiles for a minute, and the database's log has no files to use again."""
-SERVERS_RATE: Final = 5_000
 WARM_UP_S: Final = 10.0
 EVERY_S: Final = 1.0
 REQUIRED: Final = 20_000
@@ -29,7 +26,7 @@ def measure_pipeline(bench: Bench, rates: tuple[int, ...]) -> dict[str, Any]:
         say(f"{rate:,}/s: {'sustained' if found['sustained'] else '; '.join(found['why_not'])}")
         return bool(found["sustained"])
 
-    _warm_servers_up(bench)
+    warm_up(bench)
     tried = [rate for rate in rates if holds(rate)]
     best = max(tried, default=0) if rates else highest(holds) or 0
     return {
@@ -41,13 +38,6 @@ def measure_pipeline(bench: Bench, rates: tuple[int, ...]) -> dict[str, Any]:
         "missed": missed(best, results),
         "results": results,
     }  # fmt: skip
-
-
-def _warm_servers_up(bench: Bench) -> None:
-    say(f"warming the servers up: {SERVERS_S:.0f} s of everything at {SERVERS_RATE:,}/s")
-    with Pipeline(bench, SERVERS_RATE, SERVERS_S) as pipeline:
-        pipeline.go()
-        time.sleep(SERVERS_S)
 
 
 def missed(best: int, results: dict[str, dict[str, Any]]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Final, Self
 
-from bench.context import Bench, BenchError
+from bench.context import Bench, BenchError, say
 from bench.live import start_feed, start_ingest
 from bench.pipeline.check import Before, sent_before
 from bench.pipeline.lags import Sample
@@ -22,6 +22,8 @@ CONNECT_S: Final = 60.0
 DRAIN_S: Final = 180.0
 HISTORY_TRADES: Final = 2_000_000
 HISTORY_S: Final = 1_800
+SERVERS_S: Final = 60.0
+SERVERS_RATE: Final = 5_000
 SPARE: Final = 1.5
 """What the feed's history has room for, as a multiple of what the run needs: trades go on while things start."""
 
@@ -150,3 +152,14 @@ class Pipeline:
                 raise BenchError(f"{service.child.name} ended by itself:\n{service.child.output()[-1_500:]}")
         if not self.feed.child.running:
             raise self.feed.child.died()
+
+
+def warm_up(bench: Bench) -> None:
+    """Run everything for a minute, for servers that were just started.
+
+    Java compiles meanwhile, beside the work, and the database's log has no files yet to use again.
+    """
+    say(f"warming the servers up: {SERVERS_S:.0f} s of everything at {SERVERS_RATE:,}/s")
+    with Pipeline(bench, SERVERS_RATE, SERVERS_S) as pipeline:
+        pipeline.go()
+        time.sleep(SERVERS_S)
