@@ -76,7 +76,7 @@ def _pipeline(bench: Bench, rate: int) -> dict[str, Any]:
         services.append(live_ingest(bench, rate, stack))
         _wait_for_candles(observer, final, services)
         window = Window.after(time.time_ns() // 1_000, DISCARD_S, bench.choices.seconds)
-        _wait_past(window, observer, services, topics.ratios, bench.broker.partitions)
+        _wait_past(bench, window, observer, services)
     found = read(_checked(observer), window, topics.ratios, final, rows.stored.visible_at)
     drop_schema(bench, schema)
     return {
@@ -105,7 +105,7 @@ def _wait_for_candles(observer: Observer, final: str, services: list[Service], t
         time.sleep(0.1)
 
 
-def _wait_past(window: Window, observer: Observer, services: list[Service], ratios: str, partitions: int) -> None:
+def _wait_past(bench: Bench, window: Window, observer: Observer, services: list[Service]) -> None:
     """Until every partition's log and the rows are past the window, or the drain's time is up."""
     while time.time_ns() // 1_000 < window.end + ALLOWANCE_US + 1_000_000:
         _check(services)
@@ -113,8 +113,8 @@ def _wait_past(window: Window, observer: Observer, services: list[Service], rati
     deadline = time.monotonic() + DRAIN_S
     while time.monotonic() < deadline:
         recent = observer.arrivals[-20_000:]
-        found = read(recent, window, ratios, "", lambda *_: None)
-        if not behind(found, window, partitions):
+        found = read(recent, window, bench.topics.ratios, "", lambda *_: None)
+        if not behind(found, window, bench.broker.partitions):
             time.sleep(1.0)  # the candles that this clock closes, and their rows
             return
         time.sleep(0.5)

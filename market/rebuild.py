@@ -203,8 +203,8 @@ class Rebuild:
     def _published(self, say: Say) -> dict[Key, Candle]:
         """The newest revision of each candle of the day."""
         newest: dict[Key, Candle] = {}
-        names = [self._topics.candles(self.market, name) for name in published_names(self.levels)]
-        for name in [*names, self._topics.rebuilt(self.market)]:
+        candles = (self._topics.candles(self.market, name) for name in published_names(self.levels))
+        for name in (*candles, self._topics.rebuilt(self.market)):
             place, rule = (name, self._partition), SrcFilter()
             for read in self._reads(place, self._start(place, self._day)[0], say):
                 try:

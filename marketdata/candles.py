@@ -170,7 +170,7 @@ class CandleEngine:
                     closed = self._close(level, symbol, start, end, opened[symbol])
                     if published:
                         yield closed
-                elif published:
+                else:
                     yield Closed(
                         level, symbol, start, end, 0, Bar(), True, None, self._carrying(symbol, start, Bar())
                     )

@@ -12,12 +12,17 @@ from marketdata.units import DAY_US, floor_to
 def carried_ends(
     levels: tuple[Interval, ...], sessions: TradingHours, before: int, clock: int
 ) -> Iterator[tuple[int, int]]:
-    """(end, level) of each candle that overlaps a regular session, ends after ``before`` and up to ``clock`` µs."""
+    """(end, level) of each published candle that overlaps a regular session.
+
+    They end after ``before`` and up to ``clock`` µs.
+    """
     for day in range(before // DAY_US, clock // DAY_US + 1):
         opens, closes = sessions.session(day * DAY_US)
         if (opens, closes) == CLOSED:
             continue
         for i, level in enumerate(levels):
+            if not level.published:
+                continue
             if level.exchange_day:
                 if before < closes <= clock:
                     yield closes, i
