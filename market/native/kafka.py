@@ -159,7 +159,7 @@ class KafkaBroker:
         _Probe(self.bootstrap, self.child).wait(deadline - time.monotonic())
 
     def _command(self, java: str, classpath: str, config: Path) -> list[str]:
-        jvm = [f"-Xmx{self._heap}", "-Xshare:auto", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"]
+        jvm = [f"-Xms{self._heap}", f"-Xmx{self._heap}", "-Xshare:auto", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"]
         jvm += ["-XX:InitiatingHeapOccupancyPercent=35", "-XX:+ExplicitGCInvokesConcurrent"]
         jvm += ["-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"]
         jvm += [_LOG4J, *self._java_options]
