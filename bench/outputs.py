@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, cast
 
 from confluent_kafka import Producer
@@ -55,7 +56,10 @@ class Closing:
         """Close what ``clock`` closes."""
         self._clocks += 1
         self._emitter.begin(Ticket(lambda: None))
-        self._publisher.advance(self._engine, self._clocks, clock, clock)
+        closing = self._publisher.advance(self._engine, self._clocks, clock, clock)
+        with suppress(StopIteration):
+            next(closing)
+            closing.send(clock)
         self._emitter.end()
 
 

@@ -18,8 +18,9 @@ _Output = tuple[bytes, bytes | None, Headers | None]
 class Ticket:
     """One run of input records under way: done when it is processed and all its outputs are delivered.
 
-    Only the last output to each topic is asked about: one partition's records are delivered in order, and a gapless
-    producer that has lost one delivers none after it. Word of each would cost as much as the record.
+    Only the last output to each topic is asked about (of each part, where a run pauses): one partition's records are
+    delivered in order, and a gapless producer that has lost one delivers none after it. Word of each would cost as
+    much as the record.
     """
 
     __slots__ = ("on_done", "pending")
@@ -74,9 +75,14 @@ class Emitter:
         self._ticket = ticket
 
     def end(self) -> None:
-        """The run is over: send what was last to each topic and ask about it."""
-        ticket, self._ticket = self._ticket, None
-        if ticket is None or not self._last:
+        """The run is over."""
+        self.hand_over()
+        self._ticket = None
+
+    def hand_over(self) -> None:
+        """Send what was last to each topic and ask about it: what follows of the run may take its time."""
+        ticket = self._ticket
+        if ticket is None:
             return
         for topic, output in self._last.items():
             ticket.pending += 1

@@ -26,11 +26,20 @@ class Processor(Protocol):
         """The watermark: the newest clock record in µs, 0 before the first. Read from other threads."""
 
     def process(self, offset: int, value: bytes, now: int) -> bool:
-        """Take one record (``now``: wall clock in µs, for latencies only); True after a clock, when all is settled.
+        """Take one record (``now``: wall clock in µs, for latencies only); True after a clock: all is settled then.
+
+        Where some of a clock's work is ``postponed``, ``finish`` must be called before anything else is.
 
         Raises:
             UnreadableError: the record cannot be read; the state is as before.
         """
+
+    @property
+    def postponed(self) -> bool:
+        """Whether the last clock left work that is less urgent than what other partitions have to do."""
+
+    def finish(self, now: int) -> None:
+        """Do what was postponed; ``now`` as in ``process``."""
 
     def capture(self) -> Capture:
         """What a snapshot here must hold, but for what the last one holds already."""

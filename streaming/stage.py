@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import faust
 import structlog
@@ -32,9 +32,14 @@ from streaming.snapshots import SnapshotWriter
 from streaming.tails import read_tails
 from streaming.takeover import begin_partitions
 from streaming.tracing import Process, traced, tracing_of
+from streaming.turns import Turns
 
 log = structlog.stdlib.get_logger()
 DELIVERIES_EVERY_S = 0.02
+TURN_S: Final = 0.003
+"""So long what is less urgent waits for what others get: a clock reaches all partitions within milliseconds."""
+BEHIND_S: Final = 0.25
+"""Records older than this are no news to anybody: then nothing waits."""
 READ_AT_ONCE = 5_000
 """Records at most, where it is behind: a seek waits some 60 ms for what one read gave to be processed. With 2,000 the
 aggregator took an eighth less."""
@@ -59,6 +64,8 @@ class StageWorker:
         self._restoring: asyncio.Future[None] | None = None
         self._taken_over: tuple[int, frozenset[tuple[str, int]]] | None = None  # the group's generation, and what
         self._ahead: Ahead | None = None
+        self._turns = Turns()
+        self._waiting: asyncio.TimerHandle | None = None
         self.producer: Producer = exact_producer(
             settings.kafka_bootstrap_servers, name=service, delivery_timeout_ms=0
         )
@@ -117,20 +124,44 @@ class StageWorker:
             die("an agent failed", error=repr(error), service=self._service)
 
     def _process_all(self, runs: list[Run]) -> None:
-        """Process what one read gave of a topic without giving way, so that no seek can come in between."""
+        """Process what one read gave of a topic without giving way, so that no seek can come in between.
+
+        Where a partition has postponed something the others come first, also those of reads to come.
+        """
         if not runs:
             return
         started = time.perf_counter()
         for run in runs:
-            self._process(run)
+            self._turns.begin((run.topic, run.partition), self._process(run))
+        delay = max(time.time() - min(run.last_ms for run in runs) / 1e3, 0.0)
+        if delay > BEHIND_S:
+            self._turns.end()
+        elif self._turns and self._waiting is None:
+            self._waiting = asyncio.get_running_loop().call_later(TURN_S, self._go_on)
         self.producer.poll(0)
         measured = metrics.of_stage(self._stages[runs[0].topic].name)
-        measured.read_delay.observe(max(time.time() - min(run.last_ms for run in runs) / 1e3, 0.0))
+        measured.read_delay.observe(delay)
         measured.records.inc(sum(len(run.records) for run in runs))
         measured.runs.inc(len(runs))
         measured.busy.inc(time.perf_counter() - started)
 
-    def _process(self, run: Run) -> None:
+    def _go_on(self) -> None:
+        """Let one partition do what it has postponed; reads that came meanwhile go before the next one."""
+        self._waiting = None
+        started = time.perf_counter()
+        try:
+            place = None if self.app.rebalancing else self._turns.go_on()  # recovering settles it
+            self.producer.poll(0)
+        except Exception as error:  # in the loop nobody else would notice
+            log.exception("what was postponed failed")
+            die("what was postponed failed", error=repr(error), service=self._service)
+        if place is not None:
+            metrics.of_stage(self._stages[place[0]].name).busy.inc(time.perf_counter() - started)
+        if self._turns:
+            self._waiting = asyncio.get_running_loop().call_later(TURN_S, self._go_on)
+
+    def _process(self, run: Run) -> Iterator[None]:
+        """Process ``run``, with a pause before each piece of work that is postponed."""
         partition = self.partitions[run.topic, run.partition]
         consumer = self.app.consumer
         measured = metrics.of_stage(partition.stage.name)
@@ -155,6 +186,11 @@ class StageWorker:
             except UnreadableError as error:
                 self._dead_letter(run, record, str(error), now, ticket)
                 settled = False
+            if settled and partition.processor.postponed:
+                partition.emitter.hand_over()
+                yield
+                now = time.time_ns() // 1_000
+                partition.processor.finish(now)
             if settled and wanted:
                 wanted, partition.captured_at = False, time.monotonic()
                 way.position, way.capture = offset + 1, partition.processor.capture()
@@ -215,7 +251,7 @@ class StageWorker:
         now = time.time_ns() // 1_000
         try:
             for partition in self.partitions.values():
-                if partition.stage.paced:
+                if partition.stage.paced and not partition.processor.postponed:
                     partition.processor.after_run(now)
         except Exception as error:  # Faust would go on without this task
             log.exception("a paced topic could not be written")
@@ -235,6 +271,7 @@ class StageWorker:
         Faust asks several times for each assignment; after the first there is nothing to restore or to suppress.
         """
         started = time.perf_counter()
+        self._turns.settle(assigned)
         assignment = (self.app.consumer_generation_id, frozenset(assigned))
         if assignment == self._taken_over:
             return {place: self.partitions[place].position for place in assigned}

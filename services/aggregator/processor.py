@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -54,6 +56,7 @@ class CandleProcessor:
         self._live = live
         self._rewind = Rewind(ReaderMark())
         self._noted = 0
+        self._closing: Generator[None, int] | None = None
 
     def reader_mark(self) -> ReaderMark:
         """What the reader knows here."""
@@ -107,16 +110,34 @@ class CandleProcessor:
         if self._live is not None:
             self._live.begin()
 
+    @property
+    def postponed(self) -> bool:
+        """See streaming.processor.Processor: when the last clock closed candles, all but those of up to a second."""
+        return self._closing is not None
+
+    def finish(self, now: int) -> None:
+        """See streaming.processor.Processor."""
+        closing, self._closing = self._closing, None
+        if closing is not None:
+            with suppress(StopIteration):
+                closing.send(now)
+
     def _clock(self, clock: int, offset: int, now: int) -> bool:
+        closing = self._advance(clock, offset, now)
+        with suppress(StopIteration):
+            next(closing)
+            self._closing = closing
+        return True
+
+    def _advance(self, clock: int, offset: int, now: int) -> Generator[None, int]:
         if self._engine.refilling:
             self._engine.skip(clock)
         else:
-            self._publisher.advance(self._engine, offset, clock, now)
+            yield from self._publisher.advance(self._engine, offset, clock, now)
             self._book.warm(WARMED_A_CLOCK)
         if clock - self._noted >= SECOND_US:
             self._noted = clock
             self._rewind.note(offset + 1, self.reader_mark())
-        return True
 
     def _trade(self, record: Trade | Ratio, tick: Tick, offset: int) -> None:
         """Let the candles take the trade of ``record``."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from typing import Final
+
 from msgspec.structs import replace
 
 from marketdata.bands import BandBook
@@ -12,8 +15,13 @@ from marketdata.hours import Hours, hours_of, session_of
 from marketdata.intervals import Interval
 from marketdata.records import Candle, LateTrade, Progress, encode
 from marketdata.topics import Topics
+from marketdata.units import SECOND_US
 from services.aggregator import metrics
 from streaming.emitter import Emitter
+
+AT_ONCE_US: Final = SECOND_US
+"""Candles up to this length come first, of all partitions that one read brought: at a minute's end the longer ones
+take several times as long as they do, with their features."""
 
 
 class Publisher:
@@ -45,13 +53,17 @@ class Publisher:
         self._progress = topics.progress(market)
         self._late = topics.late(market)
         self._base = levels[0].length
+        self._patient = sum(level.length <= AT_ONCE_US for level in levels)  # from this level on
         self._market = market
         self._counts = metrics.OfCandles(market, {n: level.name for n, level in enumerate(levels) if level.published})
 
-    def advance(self, engine: CandleEngine, offset: int, clock: int, now: int) -> None:
-        """Publish all that ``clock`` closes, then how far each interval is complete."""
+    def advance(self, engine: CandleEngine, offset: int, clock: int, now: int) -> Generator[None, int]:
+        """Publish all that ``clock`` closes, then how far each interval is complete.
+
+        With one pause, after the candles of up to a second, if there are any or longer ones: it takes ``now`` anew.
+        """
         before = engine.clock
-        self._close(engine, offset, clock, now)
+        yield from self._close(engine, offset, clock, now)
         if clock - clock % self._base <= before:
             return  # inside a base bucket: nothing became complete
         for n, (interval, end) in enumerate(engine.complete(before, clock)):
@@ -70,9 +82,13 @@ class Publisher:
             self._emitter.emit(self._late, trade.symbol.encode(), encode(trade))
             metrics.LATE.labels(self._market, trade.reason).inc()
 
-    def _close(self, engine: CandleEngine, offset: int, clock: int, now: int) -> None:
+    def _close(self, engine: CandleEngine, offset: int, clock: int, now: int) -> Generator[None, int]:
         ordinals = dict.fromkeys(self._topics, 0)
+        paused = False
         for closed in engine.advance(clock):
+            if not paused and closed.level >= self._patient:
+                paused = True
+                now = yield
             features = self._book.take(closed)
             topic = self._topics[closed.level]
             candle: Candle | None = None
@@ -89,6 +105,8 @@ class Publisher:
                         candle = replace(candle, hours=hours, src=src, features=own[0], ratio_features=own[1])
                     self._emitter.emit(topic, closed.symbol.encode(), encode(candle))
                     self._counts.closed(closed.level, closed.end, closed.revision)
+        if not paused and any(ordinals.values()):
+            yield
 
     def _candle(
         self,

@@ -81,6 +81,11 @@ class RatioProcessor:
             self._pass_on(record.symbol.encode(), value, src, _BAND)
         return False
 
+    postponed: Final = False
+
+    def finish(self, now: int) -> None:
+        """Nothing is ever postponed."""
+
     def after_run(self, now: int) -> None:
         """Observe the latency of the run's last trade, and count those without a ratio."""
         if self._received_ts:

@@ -165,6 +165,11 @@ def play(
             continue
         settled = service.processor.process(offset, service.log[offset], NOW)
         offset += 1
+        if rng.random() < deaths:  # also between the candles that come first and the rest
+            offset = service.die(rng)
+            deaths *= 0.9
+            continue
+        service.processor.finish(NOW)
         if settled and rng.random() < snapshots:
             service.store(offset)
     service.emitter.end()

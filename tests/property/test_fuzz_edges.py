@@ -258,6 +258,7 @@ def test_records_of_the_agents(service: Callable[[], tuple[Any, FakeEmitter]], m
         totals["records"] += 1
         try:
             processor.process(n, raw, NOW)
+            processor.finish(NOW)
         except UnreadableError as error:
             if whole:
                 raise AssertionError(f"seed {SEED}, record {n}: {raw!r}") from error

@@ -43,6 +43,7 @@ class Echo:
     """Writes {"src": ...} for each record."""
 
     clock = 0
+    postponed = False
 
     def __init__(self, settings: EchoSettings, partition: int, emitter: Emitter) -> None:
         self._settings = settings
@@ -61,6 +62,9 @@ class Echo:
         if self._emitter.wants(settings.topics.ratios, src):
             self._emitter.emit(settings.topics.ratios, None, b'{"src":[%d,%d,%d]}' % src)
         return False
+
+    def finish(self, now: int) -> None:
+        """Nothing is postponed."""
 
     def capture(self) -> Capture:
         raise NotImplementedError

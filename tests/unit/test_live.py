@@ -70,6 +70,7 @@ class Part:
         for record in records:
             self.log.append(encode(msgspec.structs.replace(record, src=(3, len(self.log), 0))))
             self.processor.process(len(self.log) - 1, self.log[-1], self.now if at is None else at)
+            self.processor.finish(self.now)
         self.processor.after_run(self.now)
         self.emitter.end()
 
