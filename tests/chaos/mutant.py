@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -19,8 +19,8 @@ def snapshot_before_delivery() -> None:
 
     process = StageWorker._process
 
-    def hasty(self: StageWorker, run: Any) -> None:
-        process(self, run)
+    def hasty(self: StageWorker, run: Any) -> Iterator[None]:
+        yield from process(self, run)
         partition = self.partitions[run.topic, run.partition]
         for way in partition.under_way:
             way.delivered = True
