@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import structlog
@@ -20,3 +22,13 @@ def die(reason: str, **where: object) -> NoReturn:
     log.critical("fatal", reason=reason, action="process ends, its supervisor restarts it", **where)
     sys.stderr.flush()
     os._exit(FATAL_STATUS)
+
+
+@contextmanager
+def fatal_where_it_fails(what: str, **where: object) -> Iterator[None]:
+    """Log any exception as ``what`` and end the process: for places where others would catch it and go on."""
+    try:
+        yield
+    except Exception as error:
+        log.exception(what)
+        die(what, error=repr(error), **where)

@@ -20,7 +20,7 @@ from streaming import metrics
 from streaming.ahead import Ahead
 from streaming.deadletters import LONGEST_RAW, DeadLetterLimit, MostlyUnreadableError
 from streaming.emitter import Emitter, Ticket
-from streaming.fatal import die
+from streaming.fatal import die, fatal_where_it_fails
 from streaming.kafkaclient import faust_credentials
 from streaming.logreader import LogReader, Run
 from streaming.ops import Pulse
@@ -116,12 +116,9 @@ class StageWorker:
         return LogReader(settings.kafka_bootstrap_servers, settings.group(self._service), settings.fetch_wait_ms)
 
     async def _agent(self, stream: Any) -> None:
-        try:
+        with fatal_where_it_fails("an agent failed", service=self._service):  # one that lives on would leave a hole
             async for event in stream.noack().events():
                 self._process_all([run for run in event.value.runs if run.generation == self.app.consumer.generation])
-        except Exception as error:  # whatever it is: a worker that lives on would leave a hole
-            log.exception("an agent failed")
-            die("an agent failed", error=repr(error), service=self._service)
 
     def _process_all(self, runs: list[Run]) -> None:
         """Process what one read gave of a topic without giving way, so that no seek can come in between.
@@ -136,8 +133,7 @@ class StageWorker:
         delay = max(time.time() - min(run.last_ms for run in runs) / 1e3, 0.0)
         if delay > BEHIND_S:
             self._turns.end()
-        elif self._turns and self._waiting is None:
-            self._waiting = asyncio.get_running_loop().call_later(TURN_S, self._go_on)
+        self._let_wait()
         self.producer.poll(0)
         measured = metrics.of_stage(self._stages[runs[0].topic].name)
         measured.read_delay.observe(delay)
@@ -145,20 +141,21 @@ class StageWorker:
         measured.runs.inc(len(runs))
         measured.busy.inc(time.perf_counter() - started)
 
+    def _let_wait(self) -> None:
+        """Have what is postponed done in a moment."""
+        if self._turns and self._waiting is None:
+            self._waiting = asyncio.get_running_loop().call_later(TURN_S, self._go_on)
+
     def _go_on(self) -> None:
         """Let one partition do what it has postponed; reads that came meanwhile go before the next one."""
         self._waiting = None
         started = time.perf_counter()
-        try:
+        with fatal_where_it_fails("what was postponed failed", service=self._service):  # the loop would go on
             place = None if self.app.rebalancing else self._turns.go_on()  # recovering settles it
             self.producer.poll(0)
-        except Exception as error:  # in the loop nobody else would notice
-            log.exception("what was postponed failed")
-            die("what was postponed failed", error=repr(error), service=self._service)
         if place is not None:
             metrics.of_stage(self._stages[place[0]].name).busy.inc(time.perf_counter() - started)
-        if self._turns:
-            self._waiting = asyncio.get_running_loop().call_later(TURN_S, self._go_on)
+        self._let_wait()
 
     def _process(self, run: Run) -> Iterator[None]:
         """Process ``run``, with a pause before each piece of work that is postponed."""
@@ -249,20 +246,16 @@ class StageWorker:
     def _send_paced(self) -> None:
         """Between runs too: what is paced by the wall clock does not wait for input."""
         now = time.time_ns() // 1_000
-        try:
+        # Faust would go on without this task.
+        with fatal_where_it_fails("a paced topic could not be written", service=self._service):
             for partition in self.partitions.values():
                 if partition.stage.paced and not partition.processor.postponed:
                     partition.processor.after_run(now)
-        except Exception as error:  # Faust would go on without this task
-            log.exception("a paced topic could not be written")
-            die("a paced topic could not be written", error=repr(error), service=self._service)
 
     async def _recover(self, assigned: set[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        try:
+        # Faust would only warn of it in one of the places it seeks from.
+        with fatal_where_it_fails("partitions could not be taken over", service=self._service):
             return await self._take_over(assigned)
-        except Exception as error:  # Faust would only warn of it in one of the places it seeks from
-            log.exception("partitions could not be taken over")
-            die("partitions could not be taken over", error=repr(error), service=self._service)
 
     async def _take_over(self, assigned: set[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """Keep what is still ours, drop what is not, begin what is new; suppress by fresh tails.

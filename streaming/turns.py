@@ -33,14 +33,15 @@ class Turns:
 
         It is returned, None where nobody has paused.
         """
-        for place in self._paused:
-            runs = self._paused.pop(place)
-            while runs and next(runs[0], _DONE) is _DONE:
-                runs.popleft()
-            if runs:
-                self._paused[place] = runs  # behind the others
-            return place
-        return None
+        place = next(iter(self._paused), None)
+        if place is None:
+            return None
+        runs = self._paused.pop(place)
+        while runs and next(runs[0], _DONE) is _DONE:
+            runs.popleft()
+        if runs:
+            self._paused[place] = runs  # behind the others
+        return place
 
     def end(self) -> None:
         """Let all go on, in turn, to their ends."""

@@ -20,8 +20,8 @@ from services.aggregator import metrics
 from streaming.emitter import Emitter
 
 AT_ONCE_US: Final = SECOND_US
-"""Candles up to this length come first, of all partitions that one read brought: at a minute's end the longer ones
-take several times as long as they do, with their features."""
+"""Candles up to this length come first, of all partitions: at a minute's end the longer ones take several times as
+long as they do, with their features."""
 
 
 class Publisher:

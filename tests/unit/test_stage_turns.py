@@ -77,7 +77,7 @@ def make(partition: int, emitter: Emitter) -> Processor:
 @pytest.fixture
 def worker() -> StageWorker:
     """A worker without Kafka and without Faust's loop, with two partitions."""
-    stage = Stage("stocks", TOPICS.ratios, OUTPUTS, make)
+    stage = Stage("stocks", TOPICS.ratios, OUTPUTS, make, (TOPICS.live("stocks"),))
     found = StageWorker(AggregatorSettings(kafka_bootstrap_servers="127.0.0.1:1"), "aggregator", (stage,))
     producer: Any = Producer()
     found.producer, found.app = producer, SimpleNamespace(consumer=Finished(), rebalancing=False)
@@ -173,6 +173,20 @@ def test_a_new_assignment_ends_what_has_begun_and_drops_what_has_not(worker: Sta
     assert [partition.position for partition in worker.partitions.values()] == [5, 0]
     assert [name for name, number in candles(worker) if number == 0] == ALL
     assert [name for name, number in candles(worker) if number == 1] == ALL[:2], "it is another's now"
+
+
+def test_screens_are_sent_nothing_of_a_partition_whose_candles_are_half_closed(worker: StageWorker) -> None:
+    sent: list[int] = []
+    for (_, number), partition in worker.partitions.items():
+        processor: Any = partition.processor
+        processor.after_run = lambda _now, number=number: sent.append(number)
+
+    async def read() -> None:
+        worker._process_all([a_minute(0)])
+        worker._send_paced()
+
+    asyncio.run(read())
+    assert sent == [1]
 
 
 def test_nothing_is_postponed_where_nothing_closes(worker: StageWorker) -> None:
