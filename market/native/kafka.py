@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from market.native.jars import HERE, ensure_jars
 from market.native.java import find_java
-from market.native.ports import LOOPBACK, choose_ports, is_free
+from market.native.ports import LOOPBACK, choose_ports
 from market.native.process import READY_S, Child, NativeError, log_tail
 
 USUAL_PORT = 9092
@@ -146,10 +146,10 @@ class KafkaBroker:
             self.child.resume()
 
     def _start_once(self, java: str, classpath: str, timeout: float) -> None:
-        if self._wanted is not None and not is_free(self._wanted):
-            raise NativeError(f"kafka: port {self._wanted} on {LOOPBACK} is taken; free it or name another")
         # A second start prefers the ports of the first, so that clients which outlive a crash find it again.
         self.port, controller = choose_ports(self._wanted or self.port or USUAL_PORT, None)
+        if self._wanted not in (None, self.port):
+            raise NativeError(f"kafka: port {self._wanted} on {LOOPBACK} is taken; free it or name another")
         deadline = time.monotonic() + timeout
         config = self._write_config(controller)
         if not (self.data_dir / "log").is_dir():

@@ -14,7 +14,7 @@ import psycopg
 import structlog
 
 from market.native.pgbin import Binaries, find_binaries
-from market.native.ports import LOOPBACK, choose_port, is_free
+from market.native.ports import LOOPBACK, choose_port
 from market.native.process import READY_S, Account, Child, NativeError, alive
 from market.native.unprivileged import reachable_binaries, reachable_data_dir, server_account
 
@@ -155,10 +155,10 @@ class PostgresServer:
         half.rename(self._cluster)
 
     def _start_once(self, binaries: Binaries, account: Account | None, timeout: float) -> None:
-        if self._wanted is not None and not is_free(self._wanted):
-            raise NativeError(f"postgres: port {self._wanted} on {LOOPBACK} is taken; free it or name another")
         # A second start prefers the port of the first, so that clients which outlive a crash find it again.
         self.port = choose_port(self._wanted or self.port or USUAL_PORT)
+        if self._wanted not in (None, self.port):
+            raise NativeError(f"postgres: port {self._wanted} on {LOOPBACK} is taken; free it or name another")
         settings = {
             "port": str(self.port),
             "listen_addresses": LOOPBACK,

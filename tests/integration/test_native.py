@@ -22,7 +22,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from market.native import Child, KafkaBroker, NativeError, PostgresServer, check_tools, choose_port
 from market.native import unprivileged as unprivileged_module
 from market.native.pgbin import find_binaries, wheel_root
-from market.native.ports import choose_ports, is_free
+from market.native.ports import choose_ports
 from market.native.process import alive
 from market.native.unprivileged import reachable_binaries, server_account
 
@@ -125,10 +125,10 @@ def test_kafka_listens_on_loopback_only_and_frees_its_ports(broker: KafkaBroker)
     listening = [c.laddr for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
     assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
     assert len(listening) == 2
-    assert not is_free(broker.port)
+    assert choose_port(broker.port) != broker.port
     broker.stop()
     assert not alive(process)
-    assert all(is_free(address.port) for address in listening)
+    assert all(choose_port(address.port) == address.port for address in listening)
 
 
 def test_a_paused_kafka_is_silent_until_resumed(broker: KafkaBroker) -> None:
@@ -170,6 +170,20 @@ def test_a_taken_port_is_named(open_dir: Path) -> None:
     assert len(set(choose_ports(None, None, port))) == 3
 
 
+def test_a_port_that_another_process_chose_is_left_to_it_while_it_lives() -> None:
+    program = "import sys; from market.native import choose_port; print(choose_port(), flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdin is not None
+        port = int(other.stdout.readline())
+        assert choose_port(port) != port
+        other.stdin.close()
+        other.wait(10)
+    assert choose_port(port) == port
+
+
 @pytest.mark.parametrize("source", ["installed", "embedded"])
 def test_postgres_keeps_rows_over_a_stop_and_over_kill_9(
     server: PostgresServer, source: str, monkeypatch: pytest.MonkeyPatch, not_run: Callable[[str], None]
@@ -190,7 +204,7 @@ def test_postgres_keeps_rows_over_a_stop_and_over_kill_9(
         connection.execute("INSERT INTO kept VALUES ('before the stop é')")
     server.stop()
     assert not alive(process)
-    assert is_free(server.port)
+    assert choose_port(server.port) == server.port
     server.start()
     with psycopg.connect(server.dsn) as connection:
         connection.execute("INSERT INTO kept VALUES ('before the kill')")
