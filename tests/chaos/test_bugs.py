@@ -189,18 +189,21 @@ def two_rival_sinks(here: Here) -> list[str]:
         for worker in (quick, slow):
             worker.wait_for("positions taken up")
         for n in range(0, 6_000, 1_000):
-            send(n, n + 500)
-            time.sleep(0.4)  # the slow one reads them too, and waits for the time of its next batch
+            send(n, n + 100)
+            time.sleep(0.4)  # the slow one stores them at once,
+            send(n + 100, n + 500)
+            time.sleep(0.4)  # reads these too, and waits for the time of its next batch
             slow.pause()
             misses = len(slow.events("position miss"))
             send(n + 500, n + 1_000)
+            time.sleep(1)  # past its next batch's time: it writes what it has before it reads on
             slow.resume()
             deadline = time.monotonic() + 5
             while (
                 len(slow.events("position miss")) == misses and stored() == max(seen) and time.monotonic() < deadline
             ):
                 time.sleep(0.02)
-            if seen[-1] < max(seen):
+            if len(slow.events("position miss")) > misses or seen[-1] < max(seen):
                 break
     return [f"from {a} back to {b}" for a, b in itertools.pairwise(seen) if b < a]
 
