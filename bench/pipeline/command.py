@@ -26,7 +26,8 @@ def pipeline(
 ) -> None:
     """The highest rate of trades that the whole pipeline keeps up with, everything on this machine at once.
 
-    Before the first rate everything runs for a minute: servers that were just started do more than their work.
+    Before the first rate everything runs for a minute at the highest that is asked for, at 5,000 before a search:
+    servers that were just started do more than their work.
     A rate is sustained when the lags from the feed to the rows and to the candles, and of candles that wait to be
     rows, grow by at most 1 % of it; when what was sent drains within three minutes; and when every trade then stands
     in the log, as a ratio, as a row and in the candles, once.

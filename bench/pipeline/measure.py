@@ -9,7 +9,7 @@ from bench.context import SYMBOLS, Bench, BenchError, say
 from bench.pipeline.check import Checked, check
 from bench.pipeline.lags import Sample, lags, not_kept_up, per_second, shares
 from bench.pipeline.search import highest
-from bench.pipeline.stack import SERVERS_S, Pipeline, warm_up
+from bench.pipeline.stack import SERVERS_RATE, SERVERS_S, Pipeline, warm_up
 
 WARM_UP_S: Final = 10.0
 EVERY_S: Final = 1.0
@@ -26,12 +26,13 @@ def measure_pipeline(bench: Bench, rates: tuple[int, ...]) -> dict[str, Any]:
         say(f"{rate:,}/s: {'sustained' if found['sustained'] else '; '.join(found['why_not'])}")
         return bool(found["sustained"])
 
-    warm_up(bench)
+    before = max(rates, default=SERVERS_RATE)
+    warm_up(bench, before)
     tried = [rate for rate in rates if holds(rate)]
     best = max(tried, default=0) if rates else highest(holds) or 0
     return {
         "options": {"symbols": SYMBOLS, "partitions": bench.broker.partitions, "seconds": bench.choices.seconds,
-                    "servers_warmed_up_s": SERVERS_S, "warm_up_s": WARM_UP_S,
+                    "servers_warmed_up_s": SERVERS_S, "servers_warmed_up_at": before, "warm_up_s": WARM_UP_S,
                     "rates": list(rates) or "searched", "configuration": "default"},
         "highest_sustained": best,
         "required": REQUIRED,

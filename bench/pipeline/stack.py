@@ -154,12 +154,13 @@ class Pipeline:
             raise self.feed.child.died()
 
 
-def warm_up(bench: Bench) -> None:
-    """Run everything for a minute, for servers that were just started.
+def warm_up(bench: Bench, rate: int = SERVERS_RATE) -> None:
+    """Run everything for a minute at ``rate`` trades a second, for servers that were just started.
 
-    Java compiles meanwhile, beside the work, and the database's log has no files yet to use again.
+    Java compiles meanwhile, beside the work, and compiles what a lower rate never made hot when a higher one comes;
+    the database's log has no files yet to use again.
     """
-    say(f"warming the servers up: {SERVERS_S:.0f} s of everything at {SERVERS_RATE:,}/s")
-    with Pipeline(bench, SERVERS_RATE, SERVERS_S) as pipeline:
+    say(f"warming the servers up: {SERVERS_S:.0f} s of everything at {rate:,}/s")
+    with Pipeline(bench, rate, SERVERS_S) as pipeline:
         pipeline.go()
         time.sleep(SERVERS_S)
