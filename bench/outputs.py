@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, cast
 
-from confluent_kafka import Producer
+from confluent_kafka import Message, Producer
 
 from marketdata.calendar import TradingHours
 from marketdata.candles import CandleEngine
@@ -14,7 +14,9 @@ from marketdata.hours import ALL, REGULAR
 from marketdata.intervals import Interval
 from marketdata.topics import Topics
 from services.aggregator.publisher import Publisher
-from streaming.emitter import Emitter, Ticket
+from streaming.emitter import Emitter
+from streaming.outbox import Outbox, Ticket
+from streaming.producer import DeliveryCallback
 
 _TOPICS = Topics()
 
@@ -26,9 +28,17 @@ class Outputs:
         self.count = 0
         self.values: list[tuple[str, bytes]] = []
 
-    def produce(self, topic: str, value: bytes, *_others: Any, **_headers: Any) -> None:
-        """Take a record."""
+    def produce(
+        self, topic: str, value: bytes, _key: bytes | None, _partition: int, done: DeliveryCallback | None, **_: Any
+    ) -> None:  # fmt: skip
+        """Take a record, which is then delivered."""
         self.values.append((topic, value))
+        if done is not None:
+            done(None, cast("Message", None))
+
+    def poll(self, _timeout: float) -> int:
+        """Nothing is under way."""
+        return 0
 
     def take(self) -> list[tuple[str, bytes]]:
         """The records since the last call, (topic, value)."""
@@ -45,8 +55,9 @@ class Closing:
     ) -> None:
         self.outputs = Outputs()
         topics = [_TOPICS.candles("stocks", level.name) for level in levels]
+        self._outbox = Outbox(cast("Producer", self.outputs))
         self._emitter = emitter = Emitter(
-            cast("Producer", self.outputs), 0, [*topics, _TOPICS.progress("stocks"), _TOPICS.late("stocks")]
+            self._outbox, 0, [*topics, _TOPICS.progress("stocks"), _TOPICS.late("stocks")]
         )
         self._publisher = Publisher("stocks", _TOPICS, levels, 0, emitter, book, sessions, (ALL, REGULAR))
         self._engine = engine
@@ -61,6 +72,7 @@ class Closing:
             next(closing)
             closing.send(clock)
         self._emitter.end()
+        self._outbox.serve()
 
 
 def candles_topic(interval: str) -> str:

@@ -1,47 +1,18 @@
-"""Outputs of one partition: what stands in the topic already is suppressed, the rest is produced."""
+"""Outputs of one partition: what stands in the topic already is suppressed, the rest is sent."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 
-from confluent_kafka import KafkaError, Message, Producer
-
 from marketdata.records import Src
-from streaming.producer import DeliveryCallback, Headers, check_delivery, produce
+from streaming.outbox import Outbox, Outlet, Ticket
+from streaming.producer import Headers
 
 EVERYTHING: Final[Src] = (2**62, 0, 0)
 """A tail that no src is greater than."""
-_Output = tuple[bytes, bytes | None, Headers | None]
-
-
-class Ticket:
-    """One run of input records under way: done when it is processed and all its outputs are delivered.
-
-    Only the last output to each topic is asked about (of each part, where a run pauses): one partition's records are
-    delivered in order, and a gapless producer that has lost one delivers none after it. Word of each would cost as
-    much as the record.
-    """
-
-    __slots__ = ("on_done", "pending")
-
-    def __init__(self, on_done: Callable[[], None]) -> None:
-        self.on_done = on_done
-        self.pending = 1  # the processing itself
-
-    def delivered(self, error: KafkaError | None, message: Message) -> None:
-        """The delivery callback of the last output to each topic."""
-        if error is not None:
-            check_delivery(error, message)
-        self.pending -= 1
-        if not self.pending:
-            self.on_done()
-
-    def processed(self) -> None:
-        """The run's records are all processed."""
-        self.pending -= 1
-        if not self.pending:
-            self.on_done()
+MOST_OFFERED: Final = 2_000
+"""Records of one partition that nothing is promised of, waiting: more are refused."""
 
 
 class Emitter:
@@ -50,14 +21,13 @@ class Emitter:
     For each topic on its own, what is not greater than that partition's tail is suppressed.
     """
 
-    def __init__(self, producer: Producer, partition: int, topics: Iterable[str]) -> None:
-        self._producer = producer
-        self._produce = producer.produce
+    def __init__(self, outbox: Outbox, partition: int, topics: Iterable[str]) -> None:
+        self._outbox = outbox
         self._partition = partition
         self._tails: dict[str, Src | None] = dict.fromkeys(topics)
+        self._outlets = {topic: Outlet(outbox, topic, partition) for topic in self._tails}
         self._ticket: Ticket | None = None
         self._trace: tuple[str, bytes] | None = None
-        self._last: dict[str, _Output] = {}  # of the run under way: it may be its last to the topic
         self.emitted = 0
         self.suppressed = 0
 
@@ -80,14 +50,10 @@ class Emitter:
         self._ticket = None
 
     def hand_over(self) -> None:
-        """Send what was last to each topic and ask about it: what follows of the run may take its time."""
-        ticket = self._ticket
-        if ticket is None:
-            return
-        for topic, output in self._last.items():
-            ticket.pending += 1
-            self._send(topic, output, ticket.delivered)
-        self._last.clear()
+        """Let go out what was emitted and offered so far; the run under way, if any, waits for it."""
+        for outlet in self._outlets.values():
+            if outlet.open:
+                outlet.close(self._ticket)
 
     def wants(self, topic: str, src: Src) -> bool:
         """Whether ``src`` is not yet in ``topic``: ask before encoding."""
@@ -101,11 +67,13 @@ class Emitter:
         return True
 
     def offer(self, topic: str, key: bytes, value: bytes) -> bool:
-        """Queue a record that no run waits for and nothing is promised of; False where the queue is full."""
-        try:
-            self._produce(topic, value, key, self._partition)
-        except BufferError:
+        """Take a record that nothing is promised of, to be sent at ``hand_over``; False where too many wait."""
+        outlet = self._outlets.get(topic)
+        if outlet is None:
+            outlet = self._outlets[topic] = Outlet(self._outbox, topic, self._partition)
+        if outlet.held >= MOST_OFFERED:
             return False
+        outlet.open.append((value, key, None))
         return True
 
     def trace(self, header: tuple[str, bytes] | None) -> None:
@@ -113,20 +81,10 @@ class Emitter:
         self._trace = header
 
     def emit(self, topic: str, key: bytes | None, value: bytes, headers: Headers | None = None) -> None:
-        """Queue one record that ``wants`` let through."""
+        """Take one record that ``wants`` let through, to be sent at ``hand_over``."""
         if self._ticket is None:
             raise RuntimeError(f"an output for {topic} outside of any run")
         if self._trace is not None:
             headers = [*(headers or ()), self._trace]
         self.emitted += 1
-        before = self._last.get(topic)
-        if before is not None:
-            self._send(topic, before)
-        self._last[topic] = (value, key, headers)
-
-    def _send(self, topic: str, output: _Output, on_delivery: DeliveryCallback | None = None) -> None:
-        value, key, headers = output
-        try:
-            self._produce(topic, value, key, self._partition, on_delivery, headers=headers)
-        except BufferError:
-            produce(self._producer, topic, value, key, self._partition, headers, on_delivery)
+        self._outlets[topic].open.append((value, key, headers))

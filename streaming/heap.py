@@ -7,8 +7,10 @@ from typing import Final
 
 M_TRIM_THRESHOLD: Final = -1
 M_MMAP_THRESHOLD: Final = -3
-LARGE_BYTES: Final = 128 * 1024
-"""glibc's own first value, up to which it serves from its heap; once set it no longer grows with what is freed."""
+LARGE_BYTES: Final = 512 * 1024
+"""Up to which glibc serves from its heap; once set it no longer grows with what is freed."""
+KEPT_BYTES: Final = 8 * 1024 * 1024
+"""What may stay at a heap's end: given back at each moment's rest it is asked for again, and each page is a fault."""
 
 
 def give_back_freed_memory() -> bool:
@@ -19,5 +21,5 @@ def give_back_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    settings = (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD)
-    return all(mallopt(setting, LARGE_BYTES) == 1 for setting in settings)
+    settings = ((M_MMAP_THRESHOLD, LARGE_BYTES), (M_TRIM_THRESHOLD, KEPT_BYTES))
+    return all(mallopt(setting, size) == 1 for setting, size in settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +12,7 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streaming.kafkaclient import bounded_queue, client_config
+from streaming.pace import Pace
 from streaming.places import Place, by_place
 
 log = structlog.stdlib.get_logger()
@@ -33,15 +34,6 @@ SETTINGS: Final[dict[str, str | int | bool]] = {
 }
 
 
-GATHER_S: Final = 0.002
-GATHER_BUSY_S: Final = 0.006
-"""How long a read goes on after its first record, and in a busy log: each costs as much as some twenty records do."""
-BUSY_PER_S: Final = 2_000
-"""Records a second from which on a log is busy."""
-SMOOTHING: Final = 0.05
-"""What one read counts in the rate: it follows within some twenty reads."""
-
-
 @dataclass(frozen=True, slots=True)
 class Run:
     """Records of one partition in order, as one read gave them; ``generation`` tells what a seek has outdated."""
@@ -60,26 +52,6 @@ class Run:
     def last_ms(self) -> int:
         """Kafka's time of the run's last record."""
         return int(self.records[-1].timestamp()[1])
-
-
-class Pace:
-    """How many records a second are read, and so how long a read gathers; ``timer`` gives seconds."""
-
-    def __init__(self, timer: Callable[[], float]) -> None:
-        self._timer = timer
-        self._last = timer()
-        self._per_s = 0.0
-
-    def took(self, records: int) -> None:
-        """A read has given so many ``records``."""
-        now = self._timer()
-        self._per_s += SMOOTHING * (records / max(now - self._last, 1e-4) - self._per_s)
-        self._last = now
-
-    @property
-    def gather_s(self) -> float:
-        """For a read's ``gather``."""
-        return GATHER_BUSY_S if self._per_s >= BUSY_PER_S else GATHER_S
 
 
 class LogReader:

@@ -48,7 +48,7 @@ class _Worker(faust.Worker):  # type: ignore[misc]
 
 
 def _leave(worker: StageWorker) -> NoReturn:
-    left = worker.producer.flush(2)
+    left = worker.outbox.producer.flush(2)  # no more is handed over: the loop's thread may be at it
     log.warning("stopped", undelivered=left, reason=f"Faust did not stop within {STOP_WITHIN_S:g} s")
     os._exit(0)
 

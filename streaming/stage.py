@@ -13,19 +13,20 @@ from typing import Any, Final
 
 import faust
 import structlog
-from confluent_kafka import Message, Producer
+from confluent_kafka import Message
 
 from marketdata.records import DeadLetter, encode
 from streaming import metrics
 from streaming.ahead import Ahead
 from streaming.deadletters import LONGEST_RAW, DeadLetterLimit, MostlyUnreadableError
-from streaming.emitter import Emitter, Ticket
+from streaming.emitter import Emitter
 from streaming.fatal import die, fatal_where_it_fails
 from streaming.kafkaclient import faust_credentials
 from streaming.logreader import LogReader, Run
 from streaming.ops import Pulse
+from streaming.outbox import Outbox, Ticket
 from streaming.processor import BEGINNING, Partition, Stage, UnreadableError, Way
-from streaming.producer import exact_producer, produce, serve_deliveries
+from streaming.producer import exact_producer, produce
 from streaming.runs import transport_for
 from streaming.settings import ServiceSettings
 from streaming.snapshots import SnapshotWriter
@@ -36,6 +37,8 @@ from streaming.turns import Turns
 
 log = structlog.stdlib.get_logger()
 DELIVERIES_EVERY_S = 0.02
+SERVE_S: Final = 0.002
+"""So long after one look whether a batch is acknowledged comes the next, where another waits behind it."""
 TURN_S: Final = 0.003
 """So long what is less urgent waits for what others get: a clock reaches all partitions within milliseconds."""
 BEHIND_S: Final = 0.25
@@ -66,9 +69,8 @@ class StageWorker:
         self._ahead: Ahead | None = None
         self._turns = Turns()
         self._waiting: asyncio.TimerHandle | None = None
-        self.producer: Producer = exact_producer(
-            settings.kafka_bootstrap_servers, name=service, delivery_timeout_ms=0
-        )
+        self.outbox = Outbox(exact_producer(settings.kafka_bootstrap_servers, name=service, delivery_timeout_ms=0))
+        self._serving: asyncio.TimerHandle | None = None
         self.app = self._make_app()
 
     def restore_ahead(self) -> None:
@@ -80,7 +82,12 @@ class StageWorker:
         """At the end: deliver what is produced; how many records are not."""
         if self._ahead is not None:
             self._ahead.stop()
-        return int(self.producer.flush(10))
+        return self.flush(10)
+
+    def flush(self, seconds: float) -> int:
+        """Deliver what is produced and what waits to be; how many records are not."""
+        self.outbox.send_all()
+        return int(self.outbox.producer.flush(seconds))
 
     def _make_app(self) -> Any:
         app = faust.App(
@@ -128,18 +135,30 @@ class StageWorker:
         if not runs:
             return
         started = time.perf_counter()
+        self.outbox.serve()  # what is acknowledged need not be waited for
         for run in runs:
             self._turns.begin((run.topic, run.partition), self._process(run))
         delay = max(time.time() - min(run.last_ms for run in runs) / 1e3, 0.0)
         if delay > BEHIND_S:
             self._turns.end()
         self._let_wait()
-        self.producer.poll(0)
+        self._serve()
         measured = metrics.of_stage(self._stages[runs[0].topic].name)
         measured.read_delay.observe(delay)
         measured.records.inc(sum(len(run.records) for run in runs))
         measured.runs.inc(len(runs))
         measured.busy.inc(time.perf_counter() - started)
+
+    def _serve(self) -> None:
+        """Have deliveries reported; soon again where outputs wait for one."""
+        self.outbox.serve()
+        if self.outbox.waiting and self._serving is None:
+            self._serving = asyncio.get_running_loop().call_later(SERVE_S, self._serve_soon)
+
+    def _serve_soon(self) -> None:
+        self._serving = None
+        with fatal_where_it_fails("deliveries could not be served", service=self._service):  # the loop would go on
+            self._serve()
 
     def _let_wait(self) -> None:
         """Have what is postponed done in a moment."""
@@ -152,7 +171,7 @@ class StageWorker:
         started = time.perf_counter()
         with fatal_where_it_fails("what was postponed failed", service=self._service):  # the loop would go on
             place = None if self.app.rebalancing else self._turns.go_on()  # recovering settles it
-            self.producer.poll(0)
+            self._serve()
         if place is not None:
             metrics.of_stage(self._stages[place[0]].name).busy.inc(time.perf_counter() - started)
         self._let_wait()
@@ -194,7 +213,7 @@ class StageWorker:
         partition.position, partition.read_ms = max(partition.position, run.last_offset + 1), run.last_ms
         partition.processor.after_run(now)
         partition.emitter.end()
-        ticket.processed()
+        ticket.settle()
 
     def _process_of(self, partition: Partition, run: Run) -> Process:
         if self._tracing is None:
@@ -214,7 +233,7 @@ class StageWorker:
                 continue
             topic = self._settings.topics.state(partition.stage.name)
             for key, value in partition.snapshots.records(way.position, way.capture):
-                produce(self.producer, topic, value, key, partition.number)
+                produce(self.outbox.producer, topic, value, key, partition.number)
             partition.state_records = way.position - way.capture.begin
             metrics.of_stage(partition.stage.name).snapshots.inc()
 
@@ -227,18 +246,18 @@ class StageWorker:
                             topic=run.topic, partition=run.partition, offset=record.offset())  # fmt: skip
         topic = self._settings.topics.dead_letters(self._service)
         ticket.pending += 1  # the run is not finished before its dead letters are delivered
-        produce(self.producer, topic, encode(letter), record.key(), 0, on_delivery=ticket.delivered)
+        produce(self.outbox.producer, topic, encode(letter), record.key(), 0, on_delivery=ticket.delivered)
         try:
             self._limit.unreadable(run.topic, run.partition, record.offset())
         except MostlyUnreadableError as error:
-            self.producer.flush(5)  # the letters say what is wrong
+            self.flush(5)  # the letters say what is wrong
             die(str(error), service=self._service)
 
     async def _serve_deliveries(self) -> None:
         """Have deliveries reported while no run comes; a timer of Faust's warns whenever that takes a moment."""
         metrics.UNFINISHED.set_function(lambda: self.app.consumer.unfinished_records)
         while True:
-            serve_deliveries(self.producer)
+            self._serve()
             self.pulse.beat()
             self._send_paced()
             await asyncio.sleep(DELIVERIES_EVERY_S)
@@ -251,6 +270,7 @@ class StageWorker:
             for partition in self.partitions.values():
                 if partition.stage.paced and not partition.processor.postponed:
                     partition.processor.after_run(now)
+                    partition.emitter.hand_over()
 
     async def _recover(self, assigned: set[tuple[str, int]]) -> dict[tuple[str, int], int]:
         # Faust would only warn of it in one of the places it seeks from.
@@ -273,7 +293,8 @@ class StageWorker:
         for place in set(self.partitions) - assigned:
             del self.partitions[place]
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, self.producer.flush, 20)
+        self.outbox.send_all()
+        await loop.run_in_executor(None, self.outbox.producer.flush, 20)
         await self._restore(assigned - set(self.partitions))
         self.partitions.update(self._restored)
         self._restored.clear()
@@ -314,7 +335,7 @@ class StageWorker:
 
     def _begin(self, source: str, number: int) -> Partition:
         stage = self._stages[source]
-        emitter = Emitter(self.producer, number, stage.outputs)
+        emitter = Emitter(self.outbox, number, stage.outputs)
         return Partition(stage, number, emitter, stage.make(number, emitter), SnapshotWriter(""))
 
 

@@ -38,6 +38,7 @@ from services.ingest.silence import ClusterSilence, SilenceWatch
 from services.ingest.spool import Spool
 from services.ingest.writer import Writer
 from streaming.ops import Health
+from streaming.pace import Pace
 
 log = structlog.stdlib.get_logger()
 SLICE_FRAMES = 64
@@ -106,6 +107,7 @@ class Live:
         self._silence = SilenceWatch(subscribed)
         self._newest_trades = dict.fromkeys(MARKETS, 0)
         self._quiet = ClusterSilence(hours, self._newest, wall_us(), settings.silence_timeout_s, HOST.peek)
+        self._pace = Pace(time.monotonic)
         self._stopping = False
         self._clock_written = time.monotonic()
 
@@ -166,7 +168,7 @@ class Live:
             return
         if self._ticked and any(clock.is_due(wall_us()) for clock in self._clocks.values()):
             await self._look()
-        frame = None
+        frame, before = None, self._writer.records
         for _ in range(SLICE_FRAMES):
             taken = self._queue.take()
             if taken is None:
@@ -174,6 +176,7 @@ class Live:
             self._write(frame := taken)
         if frame is not None:
             metrics.WRITE_DELAY.labels(frame.market).observe((wall_us() - frame.received_ts) / SECOND_US)
+        self._pace.took(self._writer.records - before)
         if not self._ticked and self._queue.taken >= self._mark:
             self._ticked = True
             for market in MARKETS:
@@ -185,8 +188,11 @@ class Live:
             await asyncio.sleep(0)
         else:
             now = wall_us()
-            next_in = min(clock.next_in(now) for clock in self._clocks.values())
-            await self._queue.wait(next_in / SECOND_US + 0.0005)
+            next_in = min(clock.next_in(now) for clock in self._clocks.values()) / SECOND_US + 0.0005
+            if self._pace.crowded:  # fewer turns, and fewer and larger requests
+                await asyncio.sleep(min(self._pace.gather_s, next_in))
+            else:
+                await self._queue.wait(next_in)
 
     async def _look(self) -> None:
         """Read all that the sockets hold now, and note how far the queue must be written until it all is.

@@ -13,7 +13,8 @@ from services.sink.batch import Batch
 from services.sink.tables import CANDLES, EMPTY_AGGREGATES, TABLES, Table
 from streaming.catalogue import begin_at_zero
 
-CHUNK = 2_000
+CHUNK = 256
+"""Lines handed over at once: below 128 KB, the memory for them is not asked of the system each time."""
 
 
 class KnownKeysError(Exception):

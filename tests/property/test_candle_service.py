@@ -16,7 +16,8 @@ from marketdata.records import Band, Candle, Clock, Luld, Ratio, Record, encode
 from marketdata.topics import DEFAULT_INTERVALS, Topics
 from services.aggregator.publisher import Publisher
 from services.aggregator.stocks import StocksProcessor
-from streaming.emitter import Emitter, Ticket
+from streaming.emitter import Emitter
+from streaming.outbox import Outbox, Ticket
 from streaming.snapshots import Snapshot
 
 S = 1_000_000
@@ -84,8 +85,10 @@ class Producer:
     def __init__(self) -> None:
         self.written: dict[str, list[bytes]] = {topic: [] for topic in OUTPUTS}
 
-    def produce(self, topic: str, value: bytes, *_: Any, **__: Any) -> None:
+    def produce(self, topic: str, value: bytes, _key: Any, _partition: int, done: Any, **_: Any) -> None:
         self.written[topic].append(value)
+        if done is not None:
+            done(None, None)
 
     def tails(self) -> dict[str, Any]:
         ends = {topic: values[-1] for topic, values in self.written.items() if values}
@@ -107,15 +110,20 @@ class Service:
 
     def begin(self) -> None:
         producer: Any = self.producer
-        self.emitter = Emitter(producer, 0, OUTPUTS)
+        self.outbox = Outbox(producer)
+        self.emitter = Emitter(self.outbox, 0, OUTPUTS)
         self.begin_run()
         engine = CandleEngine(self.levels, HORIZON, SESSIONS if self.carry else None)
         book = FeatureBook(engine, self.levels, FEATURES)
         publisher = Publisher("stocks", TOPICS, self.levels, 0, self.emitter, book, SESSIONS, ("all", "regular"))
         self.processor = StocksProcessor(0, engine, book, publisher)
 
-    def begin_run(self) -> None:
+    def end_run(self) -> None:
         self.emitter.end()
+        self.outbox.send_all()
+
+    def begin_run(self) -> None:
+        self.end_run()
         self.emitter.begin(Ticket(lambda: None))
 
     def store(self, position: int) -> None:
@@ -131,6 +139,7 @@ class Service:
 
     def die(self, rng: random.Random) -> int:
         """Lose all but a prefix of what was not delivered yet, and begin again; where to go on."""
+        self.end_run()
         for topic, values in self.producer.written.items():
             del values[rng.randint(self._delivered.get(topic, 0), len(values)) :]
         self.begin()
@@ -172,7 +181,7 @@ def play(
         service.processor.finish(NOW)
         if settled and rng.random() < snapshots:
             service.store(offset)
-    service.emitter.end()
+    service.end_run()
     return service.producer.written
 
 

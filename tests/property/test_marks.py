@@ -19,7 +19,8 @@ from marketdata.order import order_key
 from marketdata.records import Clock, RatioMark, Record, Reference, Trade, encode
 from marketdata.topics import Topics
 from services.ratio.processor import RatioProcessor
-from streaming.emitter import Emitter, Ticket
+from streaming.emitter import Emitter
+from streaming.outbox import Outbox, Ticket
 from streaming.snapshots import Snapshot
 
 MS, S = 1_000, 1_000_000
@@ -132,8 +133,10 @@ class Producer:
     def __init__(self) -> None:
         self.written: dict[str, list[bytes]] = {TOPICS.ratios: [], TOPIC: [], TOPICS.ratio_mid: []}
 
-    def produce(self, topic: str, value: bytes, *_: Any, **__: Any) -> None:
+    def produce(self, topic: str, value: bytes, _key: Any, _partition: int, done: Any, **_: Any) -> None:
         self.written[topic].append(value)
+        if done is not None:
+            done(None, None)
 
     def tails(self) -> dict[str, Any]:
         return {
@@ -154,15 +157,20 @@ class Service:
 
     def begin(self) -> None:
         producer: Any = self.producer
-        self.emitter = Emitter(producer, 0, (TOPICS.ratios, TOPIC, TOPICS.ratio_mid))
+        self.outbox = Outbox(producer)
+        self.emitter = Emitter(self.outbox, 0, (TOPICS.ratios, TOPIC, TOPICS.ratio_mid))
         self.begin_run()
         join = RatioJoin("BTC-USD", ALWAYS_OPEN, JoinSettings(MAX_AGE, HORIZON))
         age = MarkSettings(MAX_AGE, HORIZON)
         mids = Mids(("BTC-USD", "ETH-USD"), age)
         self.processor = RatioProcessor(0, self.emitter, TOPICS, join, Marks(age), mids=mids)
 
-    def begin_run(self) -> None:
+    def end_run(self) -> None:
         self.emitter.end()
+        self.outbox.send_all()
+
+    def begin_run(self) -> None:
+        self.end_run()
         self.emitter.begin(Ticket(lambda: None))
 
     def store(self, position: int) -> None:
@@ -173,6 +181,7 @@ class Service:
 
     def die(self, rng: random.Random) -> int:
         """Lose all but a prefix of what was not delivered yet, and begin again; where to go on."""
+        self.end_run()
         for topic, values in self.producer.written.items():
             del values[rng.randint(self._delivered.get(topic, 0), len(values)) :]
         self.begin()
@@ -198,7 +207,7 @@ def play(log: list[Record], snapshots: float = 0, deaths: float = 0, seed: int =
         offset += 1
         if settled and rng.random() < snapshots:
             service.store(offset)
-    service.emitter.end()
+    service.end_run()
     return service.producer.written
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from streaming.emitter import Emitter, Ticket
+from streaming.emitter import Emitter
+from streaming.outbox import Outbox, Ticket
 
 RATIOS, PROGRESS = "ratios", "candles.progress.stocks"
 
@@ -52,7 +53,8 @@ class Under:
     def __init__(self, room: int = 1_000) -> None:
         self.done = 0
         self.producer = FakeProducer(room)
-        self.emitter = Emitter(self.producer, 2, (RATIOS, PROGRESS))
+        self.outbox = Outbox(self.producer)
+        self.emitter = Emitter(self.outbox, 2, (RATIOS, PROGRESS))
         self.ticket = self.run()
 
     def run(self) -> Ticket:
@@ -65,7 +67,7 @@ class Under:
 
     def processed(self) -> None:
         self.emitter.end()
-        self.ticket.processed()
+        self.ticket.settle()
 
     def wanted(self, topic: str, offsets: range) -> list[int]:
         return [offset for offset in offsets if self.emitter.wants(topic, (2, offset, 0))]
@@ -145,12 +147,13 @@ def test_only_the_last_output_to_each_topic_is_asked_about() -> None:
 def test_deliveries_before_the_end_of_the_processing_do_not_finish_the_run() -> None:
     under = Under()
     under.emitter.emit(RATIOS, None, b"1")
+    under.emitter.hand_over()
     under.emitter.emit(RATIOS, None, b"2")
     under.producer.deliver(1)
     under.emitter.end()
     under.producer.deliver(1)
     assert under.done == 0
-    under.ticket.processed()
+    under.ticket.settle()
     assert under.done == 1
 
 
@@ -168,8 +171,8 @@ def test_each_run_waits_for_its_own_outputs_only() -> None:
     second = under.run()
     under.emitter.emit(RATIOS, None, b"second run")
     under.emitter.end()
-    first.processed()
-    second.processed()
+    first.settle()
+    second.settle()
     under.producer.deliver(1)
     assert (under.done, first.pending, second.pending) == (1, 0, 1)
 
@@ -181,13 +184,13 @@ def test_a_full_queue_waits_for_deliveries_and_loses_nothing() -> None:
     under.emitter.end()
     assert [value for _, value, *_ in under.producer.queue] == [b"0", b"1", b"2", b"3", b"4"]
     assert under.producer.polls == 3
-    under.ticket.processed()
+    under.ticket.settle()
     under.producer.deliver(2)
     assert under.done == 1
 
 
 def test_an_output_outside_of_any_run_is_refused() -> None:
-    emitter = Emitter(FakeProducer(), 0, (RATIOS,))
+    emitter = Emitter(Outbox(FakeProducer()), 0, (RATIOS,))
     with pytest.raises(RuntimeError, match="an output for ratios outside of any run"):
         emitter.emit(RATIOS, None, b"{}")
 

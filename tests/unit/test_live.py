@@ -20,7 +20,8 @@ from services.aggregator.live import BEHIND_US, SHARE, Budget, LiveSender
 from services.aggregator.publisher import Publisher
 from services.aggregator.settings import AggregatorSettings
 from services.aggregator.stocks import StocksProcessor
-from streaming.emitter import Emitter, Ticket
+from streaming.emitter import Emitter
+from streaming.outbox import Outbox, Ticket
 from streaming.snapshots import Snapshot
 
 S, MS = 1_000_000, 1_000
@@ -33,17 +34,23 @@ _decode = msgspec.json.Decoder(LiveCandles).decode
 
 
 class Producer:
-    """Keeps what is produced, by topic; ``full``: it has no room."""
+    """Keeps what is produced, by topic; ``away``: what was sent last is not acknowledged."""
 
     def __init__(self) -> None:
         self.written: dict[str, list[bytes]] = {}
-        self.full = False
+        self.away = False
+        self._asked: list[Any] = []
 
-    def produce(self, topic: str, value: bytes, key: bytes, partition: int, *_: Any, **__: Any) -> None:
-        if self.full:
-            raise BufferError("queue full")
+    def produce(self, topic: str, value: bytes, key: bytes, partition: int, done: Any, **_: Any) -> None:
         assert partition == 3
         self.written.setdefault(topic, []).append(value)
+        self._asked += [done] if done is not None else []
+        self.poll(0)
+
+    def poll(self, _timeout: float) -> int:
+        while self._asked and not self.away:
+            self._asked.pop(0)(None, None)
+        return 0
 
 
 class Part:
@@ -52,7 +59,8 @@ class Part:
     def __init__(self, *, live: bool = True, features: bool = False) -> None:
         self.producer = Producer()
         producer: Any = self.producer
-        self.emitter = Emitter(producer, 3, [TOPICS.candles("stocks", i) for i in DEFAULT_INTERVALS] + [
+        self.outbox = Outbox(producer)
+        self.emitter = Emitter(self.outbox, 3, [TOPICS.candles("stocks", i) for i in DEFAULT_INTERVALS] + [
             TOPICS.progress("stocks"), TOPICS.late("stocks")])  # fmt: skip
         self.engine = CandleEngine(LEVELS, 900 * S)
         book = FeatureBook(self.engine, LEVELS, FeatureSettings(sessions=SESSIONS))
@@ -78,7 +86,9 @@ class Part:
         """Time passes without a run; the worker looks every 5 ms."""
         for _ in range(0, ms, 5):
             self.now += 5 * MS
+            self.outbox.serve()
             self.processor.after_run(self.now)
+            self.emitter.hand_over()
 
     def sent(self) -> list[LiveCandles]:
         """What was sent since the last call."""
@@ -186,13 +196,17 @@ def test_what_is_read_again_after_a_restart_is_not_sent() -> None:
     assert (record.candles[0].open, record.candles[0].close, record.candles[0].tick_count) == (10.0, 11.0, 2)
 
 
-def test_a_full_queue_delays_what_is_live_and_nothing_else() -> None:
+def test_while_kafka_is_away_what_is_live_waits_and_does_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streaming.emitter.MOST_OFFERED", 2)
     part = Part()
-    part.producer.full = True
-    part.read(trade(1, BEGIN + 10 * MS))
-    part.producer.full = False
-    part.idle(100)
-    assert len(part.sent()) == 1
+    part.producer.away = True
+    for n in range(6):
+        part.read(trade(n, BEGIN + n * MS, 10.0 + n))
+        part.idle(100)
+    assert [record.candles[0].close for record in part.sent()] == [10.0]
+    part.producer.away = False
+    part.idle(200)
+    assert [record.candles[0].close for record in part.sent()] == [11.0, 12.0, 15.0]
 
 
 def test_many_symbols_go_out_in_turns() -> None:

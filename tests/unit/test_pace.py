@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streaming.logreader import GATHER_BUSY_S, GATHER_S, Pace
+from streaming.pace import GATHER_BUSY_S, GATHER_CROWDED_S, GATHER_S, Pace
 
 
 class Timer:
@@ -30,8 +30,12 @@ def test_a_busy_log_is_read_in_larger_steps_and_a_quiet_one_in_small_ones_again(
     assert pace.gather_s == GATHER_BUSY_S
     reads(2, 0)
     assert pace.gather_s == GATHER_BUSY_S, "one read without any says little"
+    reads(100, 100)
+    assert pace.crowded
+    assert pace.gather_s == GATHER_CROWDED_S
     reads(100, 10)
     assert pace.gather_s == GATHER_S
+    assert not pace.crowded
 
 
 def test_two_reads_at_once_are_no_infinite_rate() -> None:

@@ -1,4 +1,4 @@
-"""What the sink writes for COPY reads back, by PostgreSQL's own rules of CSV, as what it was."""
+"""What the sink writes for COPY reads back, by PostgreSQL's own rules of its text format, as what it was."""
 
 from __future__ import annotations
 
@@ -13,25 +13,24 @@ from services.sink import copytext
 
 
 def read_line(line: bytes) -> list[str | None]:
-    r"""The fields as the server reads them: ``null`` unquoted is NULL; in quotes \ escapes only " and itself."""
+    r"""The fields as the server reads them: ``null`` is NULL, then a character behind \ is itself but for these."""
     text = line.decode()
     assert text.endswith("\n")
+    assert not text.startswith("\\.")
     fields: list[str | None] = []
     at, end = 0, len(text) - 1
     while at <= end:
-        value, quoted = "", False
-        inside = False
-        while inside or text[at] not in ",\n":
-            c = text[at]
-            if inside and c == "\\" and text[at + 1] in '"\\':
+        begin, value = at, ""
+        while text[at] not in ",\n":
+            assert text[at] != "\r"
+            if text[at] == "\\":
                 at += 1
-                value += text[at]
-            elif c == '"':
-                inside, quoted = not inside, True
+                assert text[at] not in "bftv01234567x"
+                value += {"n": "\n", "r": "\r"}.get(text[at], text[at])
             else:
-                value += c
+                value += text[at]
             at += 1
-        fields.append(None if not quoted and value == "null" else value)
+        fields.append(None if text[begin:at] == "null" else value)
         at += 1
     return fields
 

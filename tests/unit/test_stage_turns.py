@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from services.aggregator.settings import AggregatorSettings
 from services.aggregator.stocks import StocksProcessor
 from streaming.emitter import Emitter
 from streaming.logreader import Run
+from streaming.outbox import Outbox
 from streaming.processor import Partition, Processor, Stage
 from streaming.snapshots import SnapshotWriter
 from streaming.stage import StageWorker
@@ -38,14 +40,14 @@ OUTPUTS = (*CANDLES, TOPICS.progress("stocks"), TOPICS.late("stocks"))
 
 
 class Producer:
-    """Delivers at the next poll; keeps in which order topics and partitions were written."""
+    """Delivers at the next poll; keeps topic, partition and value in the order in which they were written."""
 
     def __init__(self) -> None:
-        self.written: list[tuple[str, int]] = []
+        self.written: list[tuple[str, int, bytes]] = []
         self.waiting: list[Callable[[Any, Any], None]] = []
 
-    def produce(self, topic: str, _value: bytes, _key: Any, partition: int, *on_delivery: Any, **_: Any) -> None:
-        self.written.append((topic, partition))
+    def produce(self, topic: str, value: bytes, _key: Any, partition: int, *on_delivery: Any, **_: Any) -> None:
+        self.written.append((topic, partition, value))
         self.waiting += [callback for callback in on_delivery if callback is not None]
 
     def poll(self, _timeout: float) -> int:
@@ -80,9 +82,9 @@ def worker() -> StageWorker:
     stage = Stage("stocks", TOPICS.ratios, OUTPUTS, make, (TOPICS.live("stocks"),))
     found = StageWorker(AggregatorSettings(kafka_bootstrap_servers="127.0.0.1:1"), "aggregator", (stage,))
     producer: Any = Producer()
-    found.producer, found.app = producer, SimpleNamespace(consumer=Finished(), rebalancing=False)
+    found.outbox, found.app = Outbox(producer), SimpleNamespace(consumer=Finished(), rebalancing=False)
     for number in (0, 1):
-        emitter = Emitter(producer, number, OUTPUTS)
+        emitter = Emitter(found.outbox, number, OUTPUTS)
         found.partitions[TOPICS.ratios, number] = Partition(
             stage, number, emitter, make(number, emitter), SnapshotWriter("")
         )
@@ -116,8 +118,8 @@ def a_minute(partition: int, late_ms: int = 0) -> Run:
 
 
 def candles(worker: StageWorker) -> list[tuple[str, int]]:
-    producer: Any = worker.producer
-    return [(topic.rpartition(".")[2], partition) for topic, partition in producer.written if topic in CANDLES]
+    producer: Any = worker.outbox.producer
+    return [(topic.rpartition(".")[2], number) for topic, number, _ in producer.written if topic in CANDLES]
 
 
 FIRST = [("500ms", 0), ("1s", 0), ("500ms", 1), ("1s", 1)]
@@ -125,12 +127,26 @@ ALL = ["500ms", "1s", "15s", "1m", "500ms", "1s"]
 
 
 def each_in_order(worker: StageWorker) -> bool:
-    """Whether each candle is there once, and none of a later clock before one of an earlier."""
-    return all([name for name, number in candles(worker) if number == p] == ALL for p in (0, 1))
+    """Whether each candle is there once, and in its topic none of a later clock before one of an earlier."""
+    producer: Any = worker.outbox.producer
+    ends: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for topic, number, value in producer.written:
+        if topic in CANDLES:
+            ends[topic, number].append(msgspec.json.decode(value)["end"])
+    complete = all(sorted(name for name, number in candles(worker) if number == p) == sorted(ALL) for p in (0, 1))
+    return complete and all(sorted(found) == found for found in ends.values())
+
+
+def deliver(worker: StageWorker) -> None:
+    """All that was sent is acknowledged, and what waited for that is sent and acknowledged."""
+    producer: Any = worker.outbox.producer
+    while producer.waiting:
+        worker.outbox.serve()
 
 
 def test_seconds_of_all_partitions_come_before_the_minute_of_any(worker: StageWorker) -> None:
     worker._process_all([a_minute(0, LATE_MS), a_minute(1, LATE_MS)])
+    deliver(worker)
     assert candles(worker)[:4] == FIRST, "the last ones too"
     assert each_in_order(worker)
 
@@ -138,6 +154,7 @@ def test_seconds_of_all_partitions_come_before_the_minute_of_any(worker: StageWo
 def test_old_input_is_finished_at_once(worker: StageWorker) -> None:
     consumer: Any = worker.app.consumer
     worker._process_all([a_minute(0, LATE_MS), a_minute(1, LATE_MS)])
+    deliver(worker)
     assert sorted(done.partition for done in consumer.runs) == [0, 1]
     assert all(partition.position == 5 for partition in worker.partitions.values())
     assert all(partition.processor.clock == END + S for partition in worker.partitions.values())
@@ -171,7 +188,8 @@ def test_a_new_assignment_ends_what_has_begun_and_drops_what_has_not(worker: Sta
 
     asyncio.run(reads())
     assert [partition.position for partition in worker.partitions.values()] == [5, 0]
-    assert [name for name, number in candles(worker) if number == 0] == ALL
+    deliver(worker)
+    assert sorted(name for name, number in candles(worker) if number == 0) == sorted(ALL)
     assert [name for name, number in candles(worker) if number == 1] == ALL[:2], "it is another's now"
 
 

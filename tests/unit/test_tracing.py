@@ -7,7 +7,8 @@ import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from streaming.emitter import Emitter, Ticket
+from streaming.emitter import Emitter
+from streaming.outbox import Outbox, Ticket
 from streaming.settings import ServiceSettings
 from streaming.tracing import TRACEPARENT, Tracing, parent_of, traced, tracing_of
 
@@ -20,6 +21,8 @@ class Producer:
 
     def produce(self, topic: str, value: bytes, key: Any, partition: int, done: Any, headers: Any = None) -> None:
         self.sent.append((value, headers))
+        if done is not None:
+            done(None, None)
 
 
 @pytest.fixture
@@ -35,7 +38,7 @@ def tracing(spans: InMemorySpanExporter) -> Tracing:
 def run(records: list[Any], tracing: Tracing) -> list[tuple[bytes, Any]]:
     """What a stage that copies its input emits for ``records``."""
     producer = Producer()
-    emitter = Emitter(producer, 0, ["out"])  # type: ignore[arg-type]
+    emitter = Emitter(Outbox(producer), 0, ["out"])  # type: ignore[arg-type]
     emitter.begin(Ticket(lambda: None))
 
     def process(offset: int, value: bytes, now: int) -> bool:
