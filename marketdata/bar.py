@@ -8,6 +8,7 @@ divides.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 import msgspec
@@ -40,6 +41,9 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
     ratio: float | None
     side: int = 0
     quote: tuple[float, float] | None = None
+
+
+_time_and_sequence: Final = attrgetter("ts", "sequence")
 
 
 def order_of(tick: Tick) -> OrderKey:
@@ -164,9 +168,11 @@ def _exact_ratio(ratio: float) -> int:
 def bar_of(ticks: list[Tick]) -> Bar:
     """The bar of some ticks, without sides; ``ticks`` are in their order after it."""
     bar = Bar()
-    if not add_ticks(bar, ticks):
-        ticks.sort(key=order_of)
-        add_ticks(bar, ticks)
+    for key in (_time_and_sequence, order_of):  # the first is the cheaper one, and nearly always tells all apart
+        if add_ticks(bar, ticks):
+            return bar
+        ticks.sort(key=key)
+    add_ticks(bar, ticks)
     return bar
 
 
