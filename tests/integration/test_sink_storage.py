@@ -24,8 +24,8 @@ from services.sink.tables import TICKS
 pytestmark = pytest.mark.integration
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 GOOD = (
-    b'"2026-03-10 00:00:00+00","MARA",1,2,3,4,5,6,7,"t1",8,9,true,true,true,null,null,null,null,null,'
-    b'"2026-03-10 00:00:00+00","2026-03-10 00:00:00+00",0,0,0,0\n'
+    b"2026-03-10 00:00:00+00,MARA,1,2,3,4,5,6,7,t1,8,9,true,true,true,null,null,null,null,null,"
+    b"2026-03-10 00:00:00+00,2026-03-10 00:00:00+00,0,0,0,0\n"
 )
 TODAY = (NOW.date() - datetime(1970, 1, 1, tzinfo=UTC).date()).days
 
@@ -135,7 +135,7 @@ def test_rows_and_positions_are_written_together_or_not_at_all(database: str) ->
         made.add(TICKS, line, 0, 0)
         return made
 
-    good, unreadable = (GOOD.replace(b"t1", name) for name in (b"t1", b't2",x'))
+    good, unreadable = (GOOD.replace(b"t1", name) for name in (b"t1", b"t2,x"))
     sink.write(batch(0, good))
     with pytest.raises(psycopg.DataError):
         sink.write(batch(1, unreadable))
