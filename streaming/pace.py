@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -11,8 +12,8 @@ GATHER_CROWDED_S: Final = 0.02
 BUSY_PER_S: Final = 2_000
 CROWDED_PER_S: Final = 8_000
 """Records a second from which on throughput comes before milliseconds."""
-SMOOTHING: Final = 0.05
-"""What one turn counts in the rate: it follows within some twenty."""
+REMEMBERED_S: Final = 0.25
+"""How long a record counts in the rate, on average: it follows within some tenths of a second."""
 
 
 class Pace:
@@ -21,22 +22,26 @@ class Pace:
     def __init__(self, timer: Callable[[], float]) -> None:
         self._timer = timer
         self._last = timer()
-        self._per_s = 0.0
+        self._remembered = 0.0
 
     def took(self, records: int) -> None:
-        """A turn has given so many ``records``."""
+        """A turn has given so many ``records``.
+
+        Old ones are forgotten by the clock, exponentially: turns follow each other at uneven steps, and the mean of
+        their own rates would be far above the log's.
+        """
         now = self._timer()
-        self._per_s += SMOOTHING * (records / max(now - self._last, 1e-4) - self._per_s)
+        self._remembered = self._remembered * math.exp((self._last - now) / REMEMBERED_S) + records
         self._last = now
 
     @property
     def crowded(self) -> bool:
         """Whether throughput comes before milliseconds."""
-        return self._per_s >= CROWDED_PER_S
+        return self._remembered >= CROWDED_PER_S * REMEMBERED_S
 
     @property
     def gather_s(self) -> float:
         """How long to go on after the first record, in seconds."""
         if self.crowded:
             return GATHER_CROWDED_S
-        return GATHER_BUSY_S if self._per_s >= BUSY_PER_S else GATHER_S
+        return GATHER_BUSY_S if self._remembered >= BUSY_PER_S * REMEMBERED_S else GATHER_S

@@ -38,7 +38,12 @@ def test_a_busy_log_is_read_in_larger_steps_and_a_quiet_one_in_small_ones_again(
     assert not pace.crowded
 
 
-def test_two_reads_at_once_are_no_infinite_rate() -> None:
-    pace = Pace(lambda: 1.0)
-    pace.took(1)
-    assert pace.gather_s == GATHER_S
+def test_reads_at_uneven_steps_have_the_rate_of_all_together() -> None:
+    """As frames come: several at once, then none for a while. The rates of single reads say nothing."""
+    timer = Timer()
+    pace = Pace(timer)
+    for _ in range(200):
+        for step in (0.01, 0.0, 0.0001, 0.0001):
+            timer.now += step
+            pace.took(4)
+            assert pace.gather_s == GATHER_S, "1,570 a second"
