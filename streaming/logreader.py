@@ -24,14 +24,16 @@ SETTINGS: Final[dict[str, str | int | bool]] = {
     "enable.auto.commit": False,
     "auto.offset.reset": "error",  # the position is ours: where it is gone, nothing else will do
     "log_level": 3,
-    # Large: with 4 MB, always full, a topic's last partitions were seen to get nothing for a minute while another's
-    # were behind, most likely because librdkafka asks first for those that waited least for room.
-    **bounded_queue(32_768),
-    "queued.min.messages": 20_000,
-    # The broker answers at once when it has as much as this. Answered at each record, with a request for each few,
-    # it and its readers would be busy with nothing else.
-    "fetch.min.bytes": 65_536,
+    # Answered at each record, with a request for each few, the broker and its readers would be busy with nothing
+    # else: while as many as this wait to be taken, no more is asked for. So a quiet log's records come at once, and a
+    # busy one's as they are taken (docs/decisions/020).
+    "queued.min.messages": 100,
+    "fetch.min.bytes": 1,
+    "fetch.wait.max.ms": 50,
 }
+QUEUE_KBYTES: Final = 32_768
+"""Large: with 4 MB, always full, a topic's last partitions were seen to get nothing for a minute while another's were
+behind, most likely because librdkafka asks first for those that waited least for room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,12 @@ class Run:
 class LogReader:
     """Reads the partitions it was last told to seek, for any thread, one at a time; it joins no group.
 
-    ``group``: whose right to read it uses. ``wait_ms``: how long the broker gathers records for one answer.
+    ``group``: whose right to read it uses. ``rest_ms``: how long no more is asked for where enough waits here.
     ``is_behind``: the last read gave as much as was asked for, so there is most likely more.
     """
 
-    def __init__(self, bootstrap: str, group: str, wait_ms: int) -> None:
-        own = {"group.id": group, "fetch.wait.max.ms": wait_ms}
+    def __init__(self, bootstrap: str, group: str, rest_ms: int) -> None:
+        own = {"group.id": group, **bounded_queue(QUEUE_KBYTES, rest_ms)}
         self._consumer = Consumer(client_config(bootstrap, {**SETTINGS, **own}))
         self.places: frozenset[Place] = frozenset()
         self.generation = 0

@@ -22,7 +22,7 @@ CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_list)]
 """A setting written as ``a,b,c``."""
 
 
-FetchWait = Annotated[int, Field(ge=0, le=1_000, description="how long the broker gathers records for one answer")]
+FetchWait = Annotated[int, Field(ge=1, le=1_000, description="how long fetching waits for more")]
 """In ms; each service that reads has its own default."""
 
 
@@ -81,7 +81,7 @@ class ServiceSettings(KafkaSecurity):
     log_format: Literal["auto", "json", "console"] = "auto"
     session_timeout_s: float = Field(6.0, ge=6.0, description="after it a silent worker loses its partitions")
     stall_timeout_s: float = Field(60.0, ge=5, description="a position that stands still this long ends the process")
-    fetch_wait_ms: FetchWait = 4
+    fetch_wait_ms: FetchWait = 8
     snapshot_every_s: float = Field(5.0, ge=0, description="how often state is stored; 0 = never, all is read again")
     dead_letter_share: float = Field(0.5, gt=0, le=1, description="unreadable among the last 1,000 records at most")
     tracing_sample_rate: float = Field(0, ge=0, le=1, description="share of trades traced, socket to row")

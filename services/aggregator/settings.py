@@ -10,14 +10,13 @@ from pydantic import Field, model_validator
 from marketdata.hours import ALL, REGULAR
 from marketdata.intervals import EXCHANGE_DAY
 from marketdata.topics import DEFAULT_INTERVALS
-from streaming.settings import CommaList, FetchWait, ServiceSettings
+from streaming.settings import CommaList, ServiceSettings
 
 
 class AggregatorSettings(ServiceSettings):
     """Which candles are made, and of which markets."""
 
     metrics_port: int = Field(9103, ge=0, le=65535)
-    fetch_wait_ms: FetchWait = 8
     markets: CommaList = ("stocks", "crypto")
     intervals: CommaList = DEFAULT_INTERVALS
     hours: CommaList = (ALL, REGULAR)
