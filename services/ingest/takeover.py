@@ -62,8 +62,10 @@ def run_feed(settings: IngestSettings, health: Health, stopping: threading.Event
         if stopping.is_set():
             lease.release(RELEASE_S)
             return 0
-        if lease.role != said:
-            said = lease.role
+        role = lease.role
+        # Who just became the holder says so itself, when it writes: see resume.
+        if role not in {said, "holder"}:
+            said = role
             log.info(said, holder=lease.holder)
     if not follower.read_to_end(READ_TO_END_S, stopping):
         lease.release(RELEASE_S)
