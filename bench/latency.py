@@ -14,7 +14,7 @@ from bench.rows import drop_schema
 from bench.service import Service, running, start
 from bench.stats import latency_summary
 from bench.window import Window, behind, floor_latencies, read
-from marketdata.topics import DEFAULT_INTERVALS, TopicSpec
+from marketdata.topics import TopicSpec
 from services.ingest.settings import IngestSettings
 
 DISCARD_S: Final = 5.0
@@ -63,7 +63,7 @@ def _pipeline(bench: Bench, rate: int) -> dict[str, Any]:
     drop_schema(bench, schema)
     bench.broker.recreate(bench.specs())
     final = topics.candles("stocks", "1s")
-    seen = [topics.ratios, *(topics.candles("stocks", interval) for interval in DEFAULT_INTERVALS)]
+    seen = [topics.ratios, final, topics.live("stocks")]
     with ExitStack() as stack:
         services = [
             stack.enter_context(running(bench, name, DATABASE_SCHEMA=schema))

@@ -9,6 +9,7 @@ _LATENCIES: Final = {
     "floor": "floor: bare produce -> consume",
     "trade_to_ratio_published": "trade received -> ratio written",
     "trade_to_ratio_arrived": "trade received -> ratio at a consumer",
+    "trade_to_forming_arrived": "trade received -> candle under way",
     "candle_1s_from_end": "candle's end -> 1 s candle at a consumer",
     "candle_1s_beyond_allowance": "  beyond the allowance",
     "row_1s_from_end": "candle's end -> row visible",

@@ -9,12 +9,13 @@ from typing import Any
 import msgspec
 
 from bench.observer import Arrival
+from bench.screen import Screen
 from bench.stats import latency_summary
-from marketdata.records import Candle, Clock, Ratio, Reference
+from marketdata.records import Candle, Clock, LiveCandles, Ratio, Reference
 from marketdata.units import SECOND_US
 
 VisibleAt = Callable[[int, int], int | None]
-_record = msgspec.json.Decoder(Ratio | Clock | Reference | Candle).decode
+_record = msgspec.json.Decoder(Ratio | Clock | Reference | Candle | LiveCandles).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,9 @@ class Findings:
     trade_arrived: list[float] = field(default_factory=list)
     candle_arrived: list[float] = field(default_factory=list)
     row_visible: list[float] = field(default_factory=list)
+    forming_arrived: list[float] = field(default_factory=list)
     rows_missing: int = 0
+    not_shown: int = 0
     late_trades: int = 0
     candles: int = 0
     revisions: int = 0
@@ -58,6 +61,7 @@ class Findings:
         return {
             "trade_to_ratio_published": latency_summary(self.trade_published),
             "trade_to_ratio_arrived": latency_summary(self.trade_arrived),
+            "trade_to_forming_arrived": latency_summary(self.forming_arrived),
             **candles,
             "late_trades_share": _share(self.late_trades, len(self.trade_arrived)),
             "revisions_share": _share(self.revisions, self.candles),
@@ -69,26 +73,36 @@ def _share(part: int, whole: int) -> float | None:
 
 
 def read(arrivals: Iterable[Arrival], window: Window, ratios: str, final: str, visible_at: VisibleAt) -> Findings:
-    """Findings of ``window``. ``ratios`` and ``final`` (the 1 s candles) name topics; others count as candles too.
+    """Findings of ``window``. ``ratios`` and ``final`` (the 1 s candles) name topics; ratios in others do not count.
 
     A trade belongs to the window by its ``received_ts``, a candle by its end. A trade is late where a clock above
     its event time stands before it in its partition.
     """
-    found = Findings()
+    found, screen = Findings(), Screen()
     for arrival in arrivals:
         record = _record(arrival.value)
         if type(record) is Candle:
             if record.end in window:
                 _candle(found, arrival, record, arrival.topic == final, visible_at)
+        elif type(record) is LiveCandles:
+            screen.shown(record.symbol, record.ts, arrival.at_us)
         elif arrival.topic != ratios:
             continue
         elif type(record) is Clock:
             found.clocks[arrival.partition] = record.ts
-        elif type(record) is Ratio and record.received_ts in window:
-            found.trade_published.append(record.timestamp_out - record.received_ts)
-            found.trade_arrived.append(arrival.at_us - record.received_ts)
-            found.late_trades += record.ts < found.clocks.get(arrival.partition, 0)
+        elif type(record) is Ratio:
+            screen.trade(record.symbol, record.ts, record.received_ts, counts=record.received_ts in window)
+            _trade(found, arrival, record, window)
+    found.forming_arrived, found.not_shown = screen.latencies()
     return found
+
+
+def _trade(found: Findings, arrival: Arrival, record: Ratio, window: Window) -> None:
+    if record.received_ts not in window:
+        return
+    found.trade_published.append(record.timestamp_out - record.received_ts)
+    found.trade_arrived.append(arrival.at_us - record.received_ts)
+    found.late_trades += record.ts < found.clocks.get(arrival.partition, 0)
 
 
 def _candle(found: Findings, arrival: Arrival, candle: Candle, final: bool, visible_at: VisibleAt) -> None:
@@ -118,6 +132,8 @@ def behind(found: Findings, window: Window, partitions: int) -> list[str]:
         reasons.append(f"the log had not passed the window's end: {(window.end - slowest) / SECOND_US:.1f} s behind")
     if found.rows_missing:
         reasons.append(f"{found.rows_missing} candles of the window had not become rows")
+    if found.not_shown:
+        reasons.append(f"{found.not_shown} trades of the window stood in no candle under way")
     return reasons
 
 

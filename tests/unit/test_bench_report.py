@@ -11,8 +11,8 @@ from bench.stats import Steady
 
 _SUMMARY = {"count": 10, "p50_ms": 1.5, "p99_ms": 20.25, "p999_ms": 30.0, "max_ms": 1_234.0}
 _LATENCIES = (
-    "floor", "trade_to_ratio_published", "trade_to_ratio_arrived", "candle_1s_from_end",
-    "candle_1s_beyond_allowance", "row_1s_from_end", "row_1s_beyond_allowance",
+    "floor", "trade_to_ratio_published", "trade_to_ratio_arrived", "trade_to_forming_arrived",
+    "candle_1s_from_end", "candle_1s_beyond_allowance", "row_1s_from_end", "row_1s_beyond_allowance",
 )  # fmt: skip
 
 

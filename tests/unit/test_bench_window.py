@@ -4,9 +4,9 @@ from typing import Any
 
 from bench.observer import Arrival, Stored
 from bench.window import Findings, Window, behind, floor_latencies, read
-from marketdata.records import Candle, Clock, PriceBlock, Ratio, Record, Reference, encode
+from marketdata.records import Candle, Clock, FormingCandle, LiveCandles, PriceBlock, Ratio, Record, Reference, encode
 
-RATIOS, FINAL = "ratios", "candles.stocks.1s"
+RATIOS, FINAL, LIVE = "ratios", "candles.stocks.1s", "candles.live.stocks"
 WINDOW = Window(1_000_000, 3_000_000)
 
 
@@ -26,6 +26,11 @@ def candle(end: int, revision: int = 0, late: int = 0) -> Candle:
         symbol="MARA", interval="1s", hours="all", timestamp_in=end - 1_000_000, end=end, timestamp_out=end + late,
         latency_ms=0, revision=revision, price=block, ratio=None, src=(0, 1, 0),
     )  # fmt: skip
+
+
+def forming(ts: int) -> LiveCandles:
+    second = FormingCandle("1s", 1_000_000, 2_000_000, 1, 1, 1, 1, 1, 1, 1)
+    return LiveCandles(symbol="MARA", ts=ts, timestamp_out=ts, candles=(second,))
 
 
 def clock(ts: int) -> Clock:
@@ -88,6 +93,25 @@ def test_btc_copies_are_no_trades_of_the_window() -> None:
     assert find(arrivals((1_600_000, RATIOS, copy))).trade_arrived == []
 
 
+def test_a_trade_is_shown_by_the_first_candle_under_way_that_has_it_or_a_newer_one() -> None:
+    found = find(
+        arrivals(
+            (999_000, RATIOS, ratio(998_000)),  # before the window
+            (1_002_000, RATIOS, ratio(1_001_000)),
+            (1_003_000, LIVE, forming(998_000)),  # older than the trade
+            (1_004_000, RATIOS, ratio(1_003_500, ts=1_000_500)),  # not its symbol's newest: no record tells of it
+            (1_008_000, RATIOS, ratio(1_004_000)),
+            (1_009_000, LIVE, forming(1_004_000)),
+            (1_059_000, LIVE, forming(1_005_000)),  # sooner here than its ratio
+            (1_060_000, RATIOS, ratio(1_005_000)),
+            (1_070_000, RATIOS, ratio(1_069_000)),
+        )
+    )
+
+    assert found.forming_arrived == [8_000, 5_000, 54_000]
+    assert found.not_shown == 1
+
+
 def test_both_the_whole_and_what_is_beyond_the_allowance_are_reported() -> None:
     report = Findings(candle_arrived=[260_000], row_visible=[310_000], candles=4, revisions=1).report(250_000)
 
@@ -105,6 +129,7 @@ def test_a_log_or_rows_that_did_not_get_past_the_window_void_it() -> None:
     assert "0.5 s behind" in behind(Findings(clocks={0: 3_000_000, 1: 2_500_000}), WINDOW, 2)[0]
     assert behind(done, WINDOW, 3)  # a partition from which nothing came
     assert "2 candles" in behind(Findings(clocks=done.clocks, rows_missing=2), WINDOW, 2)[0]
+    assert "3 trades" in behind(Findings(clocks=done.clocks, not_shown=3), WINDOW, 2)[0]
 
 
 def test_the_floor_counts_from_when_a_record_was_due() -> None:
