@@ -70,6 +70,7 @@ class StageWorker:
         self._taken_over: tuple[int, frozenset[tuple[str, int]]] | None = None  # the group's generation, and what
         self._ahead: Ahead | None = None
         self._turns = Turns()
+        self._looks = 0
         self._waiting: asyncio.TimerHandle | None = None
         self.outbox = Outbox(
             exact_producer(settings.kafka_bootstrap_servers, linger_ms=LINGER_MS, name=service, delivery_timeout_ms=0)
@@ -271,10 +272,16 @@ class StageWorker:
         now = time.time_ns() // 1_000
         # Faust would go on without this task.
         with fatal_where_it_fails("a paced topic could not be written", service=self._service):
-            for partition in self.partitions.values():
-                if partition.stage.paced and not partition.processor.postponed:
-                    partition.processor.after_run(now)
-                    partition.emitter.hand_over()
+            for partition in self._paced_in_turn():
+                partition.processor.after_run(now)
+                partition.emitter.hand_over()
+
+    def _paced_in_turn(self) -> list[Partition]:
+        """Each time another one first: what they may spend together is not for the same few."""
+        paced = [one for one in self.partitions.values() if one.stage.paced]
+        self._looks += 1
+        first = self._looks % len(paced) if paced else 0
+        return [one for one in paced[first:] + paced[:first] if not one.processor.postponed]
 
     async def _recover(self, assigned: set[tuple[str, int]]) -> dict[tuple[str, int], int]:
         # Faust would only warn of it in one of the places it seeks from.

@@ -17,18 +17,20 @@ PACE_US: Final = 50_000
 PAUSE_US: Final = 1_000_000
 BEHIND_US: Final = 5_000_000
 """With nothing heard for so long, input that is read is not news: a screen wants what is now."""
-MOST_AT_ONCE: Final = 100
-"""So many records at once, about 5 ms of work, that nothing exact waits for longer."""
-SHARE: Final = 10
+MOST_AT_ONCE: Final = 50
+"""So many records at once, about 3 ms of work, that nothing exact waits for longer."""
+SHARE: Final = 5
 """Sending takes one part in so many of a worker's time at most: with very many symbols the pace is slower."""
-CALM_US: Final = 50_000
+SAVED_US: Final = 50_000
+"""So much time without sending is kept for when many symbols trade at once: what is due seldom waits for its turn."""
+CALM_US: Final = 25_000
 """Of input that came longer ago sending takes less, in proportion: what is exact catches up first."""
 
 
 class Budget:
-    """What all partitions of a worker share: after some µs of sending, ``SHARE`` - 1 times as many without.
+    """What all partitions of a worker share: each µs of sending is paid with ``SHARE`` µs of time, some of it saved.
 
-    Behind its input a worker pauses for longer, a second at most. ``timer`` counts ns of the thread's work.
+    Behind its input a worker pays more, with a pause of a second at most. ``timer`` counts ns of the thread's work.
     """
 
     def __init__(self, timer: Callable[[], int] = time.thread_time_ns) -> None:
@@ -37,11 +39,14 @@ class Budget:
 
     def spent(self, now: int, us: int, late: int) -> None:
         """Sending took ``us``, beginning at ``now`` µs, ``late`` µs after the newest input was received."""
-        self._free_at = now + min(SHARE * us * max(late // CALM_US, 1), PAUSE_US)
+        owed = max(self._free_at, now - SAVED_US) + SHARE * us * max(late // CALM_US, 1)
+        self._free_at = min(owed, now + PAUSE_US)
 
     def is_free(self, now: int) -> bool:
         """Whether there may be sending at ``now`` µs; the clock may have been set back."""
-        return now >= self._free_at or self._free_at - now > PAUSE_US
+        if self._free_at - now > PAUSE_US:
+            self._free_at = now
+        return now >= self._free_at
 
 
 class LiveSender:

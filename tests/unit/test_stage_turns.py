@@ -207,6 +207,17 @@ def test_screens_are_sent_nothing_of_a_partition_whose_candles_are_half_closed(w
     assert sent == [1]
 
 
+def test_no_partition_is_always_the_first_to_send_to_screens(worker: StageWorker) -> None:
+    sent: list[int] = []
+    for (_, number), partition in worker.partitions.items():
+        processor: Any = partition.processor
+        processor.after_run = lambda _now, number=number: sent.append(number)
+
+    for _ in range(4):
+        worker._send_paced()
+    assert sent in ([0, 1, 1, 0] * 2, [1, 0, 0, 1] * 2)
+
+
 def test_nothing_is_postponed_where_nothing_closes(worker: StageWorker) -> None:
     worker._process_all([run(0, ratio(BEGIN + 1), Clock(ts=BEGIN + S // 4, epoch=1))])
     assert worker.partitions[TOPICS.ratios, 0].position == 2
