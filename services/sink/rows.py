@@ -9,7 +9,7 @@ import msgspec
 
 from marketdata.features import PriceFeatures, RatioFeatures
 from marketdata.records import Candle, DeadLetter, Gap, LateTrade, Luld, Quote, Ratio, RatioBlock, Src
-from services.sink.copytext import Value, line, timestamp
+from services.sink.copytext import Value, is_plain, line, plain_line, timestamp
 
 PROMISED_SYMBOL: Final = 10  # VARCHAR(10), promised to users
 LONGEST_KEY: Final = 64  # of a text in a key: an index entry has room for 2,700 bytes
@@ -36,12 +36,17 @@ def tick_line(r: Ratio) -> bytes:
     """
     if not _tick_fits(r):
         _explain_tick(r)
-    return line((
+    return (plain_line if _is_plain_tick(r) else line)((
         timestamp(r.ts), r.symbol, r.btc_price, r.stock_price, r.ratio, r.btc_volume, r.stock_volume, r.exchange,
         r.trf, r.id, r.sequence, r.stock_size, r.eligible, r.updates_open_close, r.updates_volume, r.inverse_ratio,
         r.reason, r.reference, None if r.btc_ts is None else timestamp(r.btc_ts), r.btc_age_us,
         timestamp(r.received_ts), timestamp(r.timestamp_out), r.revision, *r.src,
     ))  # fmt: skip
+
+
+def _is_plain_tick(r: Ratio) -> bool:
+    plain_id = r.id.isalnum() and r.id != "null"  # each is another one: no place for a cache
+    return plain_id and is_plain(r.symbol) and (r.reference is None or is_plain(r.reference))
 
 
 def _tick_fits(r: Ratio) -> bool:
@@ -79,7 +84,7 @@ def aggregate_line(c: Candle, ratio: RatioBlock) -> bytes:
         ValueError: a value does not fit its column.
     """
     _promised_symbol(c.symbol)
-    return line((
+    return (plain_line if is_plain(c.symbol) else line)((
         timestamp(c.timestamp_in), c.symbol, ratio.open, ratio.high, ratio.low, ratio.close, ratio.avg,
         ratio.tick_count, ratio.twap, c.revision, timestamp(c.timestamp_out), *c.src,
     ))  # fmt: skip
@@ -91,18 +96,39 @@ def candle_line(c: Candle, market: str) -> bytes:
     Raises:
         ValueError: a value does not fit its column.
     """
+    if not _candle_fits(c):
+        _explain_candle(c)
     p = c.price
-    _within("symbol, interval or hours", max(len(c.symbol), len(c.interval), len(c.hours)), LONGEST_KEY)
-    _times(c.timestamp_in, c.end, c.timestamp_out)
-    counts = (p.tick_count, p.trade_count, c.revision, c.ratio.tick_count if c.ratio else 0)
-    _within("count or revision", max(counts), INT_MAX)
-    _positive("count or revision", min(counts))
-    return line((
+    return (plain_line if is_plain(c.symbol) and is_plain(c.interval) else line)((
         c.symbol, c.interval, c.hours, timestamp(c.timestamp_in), timestamp(c.end), market,
         p.open, p.high, p.low, p.close, p.avg, p.vwap, p.volume, p.tick_count, p.trade_count, *_ratio(c.ratio),
         c.session, *(_NO_LULD if c.luld is None else _luld(c.luld)), c.revision, timestamp(c.timestamp_out),
         c.latency_ms, *c.src,
     ))  # fmt: skip
+
+
+def _candle_fits(c: Candle) -> bool:
+    """All of ``_explain_candle`` in one expression, as for a tick."""
+    return (
+        len(c.symbol) <= LONGEST_KEY
+        and len(c.interval) <= LONGEST_KEY
+        and EARLIEST_US <= c.timestamp_in < LATEST_US
+        and EARLIEST_US <= c.end < LATEST_US
+        and EARLIEST_US <= c.timestamp_out < LATEST_US
+        and 0 <= c.price.tick_count <= INT_MAX
+        and 0 <= c.price.trade_count <= INT_MAX
+        and 0 <= c.revision <= INT_MAX
+        and (c.ratio is None or 0 <= c.ratio.tick_count <= INT_MAX)
+    )
+
+
+def _explain_candle(c: Candle) -> NoReturn:
+    _within("symbol or interval", max(len(c.symbol), len(c.interval)), LONGEST_KEY)
+    _times(c.timestamp_in, c.end, c.timestamp_out)
+    counts = (c.price.tick_count, c.price.trade_count, c.revision, c.ratio.tick_count if c.ratio else 0)
+    _within("count or revision", max(counts), INT_MAX)
+    _positive("count or revision", min(counts))
+    raise AssertionError("a candle that fits and does not")
 
 
 def _luld(bands: Luld) -> tuple[Value, ...]:
@@ -112,7 +138,7 @@ def _luld(bands: Luld) -> tuple[Value, ...]:
 
 def feature_line(c: Candle, market: str) -> bytes:
     """The row of features, of a candle that ``candle_line`` took and that has some; as in ``tables.FEATURES``."""
-    return line((
+    return (plain_line if is_plain(c.symbol) and is_plain(c.interval) else line)((
         c.symbol, c.interval, c.hours, timestamp(c.timestamp_in), market, c.revision,
         timestamp(c.timestamp_out),
         *(_NO_PRICE if c.features is None else msgspec.structs.astuple(c.features)),

@@ -62,6 +62,22 @@ def test_what_no_text_column_can_hold_is_refused(value: str) -> None:
         copytext.line((1, value))
 
 
+likely = texts | st.text(st.sampled_from('null"\\\\, \n\x7f-.:A1é'))
+
+
+@given(likely)
+def test_a_plain_text_needs_no_looking_for_what_is_not_there(text: str) -> None:
+    if copytext.is_plain(text) or (text.isalnum() and text != "null"):  # the latter is how ids are told
+        row = (text, None, 1.5, text)
+        assert copytext.plain_line(row) == copytext.line(row)
+        assert read_line(copytext.plain_line(row))[0] == text
+
+
+@pytest.mark.parametrize("text", ["MARA", "BRK.A", "BTC-USD", "X:BTCUSD", "1s", "a b"])
+def test_a_usual_text_is_plain(text: str) -> None:
+    assert copytext.is_plain(text)
+
+
 @given(st.integers(0, 4_102_444_800_000_000))
 def test_a_time_is_exact_to_the_microsecond(us: int) -> None:
     written = copytext.timestamp(us)
