@@ -1,15 +1,17 @@
 """The sink's loop: records in, a transaction at a time out, positions from the database.
 
-The main thread reads and encodes; one worker thread talks to the database. At most one transaction is in flight and
-one batch in hand, so memory is bounded, heartbeats go on while the database is away, and both sides work at once.
+The main thread reads and encodes; one worker thread talks to the database. At most one transaction is in flight, a
+full batch behind it and one in hand, so memory is bounded, heartbeats go on while the database is away, and both
+sides work at once, neither waiting for the other's moment.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any, Final
 
 import structlog
 from confluent_kafka import Consumer, TopicPartition
@@ -39,6 +41,8 @@ QUIET_S = 1.0  # positions without rows move this often
 # moments (a replica took over, a backup was restored, commits were not synchronous) is found out in quiet times too.
 CHECK_S = 5.0
 LAST_WRITE_S = 6.0
+MOST_SEALED: Final = 2
+"""Batches with the worker thread at most: the one it writes and, where that is full, the next."""
 log = structlog.stdlib.get_logger()
 
 
@@ -57,7 +61,7 @@ class Sink:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="database")
         self._assigned: list[Place] = []
         self._placing: Future[dict[Place, Position]] | None = None
-        self._writing: Future[Batch] | None = None
+        self._writing: deque[Future[Batch]] = deque()
         self._due = 0.0
         self._quiet_due = 0.0
         self._check_due = 0.0
@@ -88,8 +92,9 @@ class Sink:
             die(str(error))  # before the position passes them
         finally:
             kafka.close_soon(self._consumer)
+            self._worker.shutdown(wait=False, cancel_futures=True)
             self._database.abandon()
-            self._worker.shutdown(cancel_futures=True)
+            self._worker.shutdown()
             self._database.close()
 
     def _prepare(self) -> None:
@@ -128,14 +133,14 @@ class Sink:
         if early > 0:  # the batch goes out later: let it fill until then
             return list(self._consumer.consume(FETCH, min(early, WAIT_S)))
         if self._intake.batch.rows:  # it goes out now, or as soon as the one in flight is through
-            return list(self._consumer.consume(FETCH, 0 if self._writing is None else FLYING_S))
+            return list(self._consumer.consume(FETCH, FLYING_S if self._writing else 0))
         first = self._consumer.poll(WAIT_S)
         return [] if first is None else [first, *self._consumer.consume(FETCH - 1, 0)]
 
     def _hold(self) -> list[Any]:
-        """The batch is full, another one in flight: wait, in the end with paused partitions and live heartbeats."""
-        flying: list[Future[Any]] = [f for f in (self._writing, self._placing) if f is not None]
-        if not flying or wait(flying, timeout=QUIET_S).done:
+        """The batch is full, others before it: wait, in the end with paused partitions and live heartbeats."""
+        flying: list[Future[Any]] = [f for f in (*self._writing, self._placing) if f is not None]
+        if not flying or wait(flying, timeout=QUIET_S, return_when=FIRST_COMPLETED).done:
             return []
         held = self._consumer.assignment()
         self._consumer.pause(held)
@@ -152,16 +157,17 @@ class Sink:
 
     def _launch(self) -> None:
         now, batch = time.monotonic(), self._intake.batch
-        if self._writing is not None or self._placing is not None:
+        full = batch.is_full(self._settings.batch_rows)
+        if self._placing is not None or len(self._writing) >= (MOST_SEALED if full else 1):
             return
-        if now < self._due and not batch.is_full(self._settings.batch_rows):
+        if now < self._due and not full:
             return
         every = bool(self._assigned) and now >= self._check_due
         if batch.rows or batch.dead or every or (self._intake.moved and now >= self._quiet_due):
             self._due = now + self._settings.batch_ms / 1000
             self._quiet_due = now + QUIET_S
             self._check_due = now + CHECK_S if every else self._check_due
-            self._writing = self._worker.submit(self._write, self._intake.seal(every=every))
+            self._writing.append(self._worker.submit(self._write, self._intake.seal(every=every)))
 
     def _write(self, batch: Batch) -> Batch:
         """In the worker thread."""
@@ -170,18 +176,21 @@ class Sink:
         return batch
 
     def _harvest(self) -> None:
-        if self._writing is not None and self._writing.done():
-            writing, self._writing = self._writing, None
+        while self._writing and self._writing[0].done():
             try:
-                self._stored(writing.result())
+                self._stored(self._writing.popleft().result())
             except PositionMissError:
-                metrics.MISSES.inc()
-                reason = "another sink wrote, or the database went back"
-                log.warning("position miss", reason=reason, action="reading the positions again")
-                self._place()
+                if self._placing is None:  # else it is the batch behind one that missed
+                    self._missed()
         if self._placing is not None and self._placing.done():
             placing, self._placing = self._placing, None
             self._take_up(placing.result())
+
+    def _missed(self) -> None:
+        metrics.MISSES.inc()
+        reason = "another sink wrote, or the database went back"
+        log.warning("position miss", reason=reason, action="reading the positions again")
+        self._place()
 
     def _stored(self, batch: Batch) -> None:
         self._outlook.stored(batch)
@@ -202,8 +211,8 @@ class Sink:
         log.info("partitions revoked", count=len(partitions))
         self._assigned = []
         self._intake.place({})
-        if self._writing is not None and not self._stop.is_set():
-            wait([self._writing], timeout=LAST_WRITE_S)  # the next owner then finds a settled position
+        if not self._stop.is_set():
+            wait(self._writing, timeout=LAST_WRITE_S)  # the next owner then finds a settled position
 
     def _place(self) -> None:
         """Drop what is in hand, read the positions (after any write in flight) and go on from there."""
@@ -237,9 +246,8 @@ class Sink:
     def _finish(self) -> None:
         deadline = time.monotonic() + LAST_WRITE_S
         self._check_due = deadline + CHECK_S
-        for _ in range(2):  # the one in flight, then the one in hand
-            if self._writing is not None:
-                wait([self._writing], timeout=deadline - time.monotonic())
+        for _ in range(2):  # those in flight, then the one in hand
+            wait(self._writing, timeout=deadline - time.monotonic())
             self._due = self._quiet_due = 0
             self._harvest()
             self._launch()
