@@ -146,9 +146,13 @@ def watched(programs: Path, postgres: str, tmp_path_factory: pytest.TempPathFact
         closing.callback(child.stop)
         services.wait_healthy(120)
         time.sleep(HEALTHY_S)
-        hurt_the_feed(services.rest_url)
         dsn = f"{postgres}{separator}options=-csearch_path%3Dmonitored"
-        yield Watched(f"http://127.0.0.1:{prometheus}", dsn, collector)
+        watched = Watched(f"http://127.0.0.1:{prometheus}", dsn, collector)
+        # Nothing that was so at the first scrape counts as an increase.
+        before = 'dead_letters_total{job="ingest"} == 0'
+        assert missing({before}, lambda query: bool(watched.query(query))) == set()
+        hurt_the_feed(services.rest_url)
+        yield watched
 
 
 def drop_schema(dsn: str) -> None:
