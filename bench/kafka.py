@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
@@ -84,9 +84,10 @@ class Broker:
         finally:
             consumer.close()
 
-    def consumer(self) -> Consumer:
-        """A consumer with librdkafka's default fetching, to be given its partitions by assign()."""
-        return Consumer({"bootstrap.servers": self.bootstrap, "group.id": "bench", "enable.auto.commit": False})
+    def consumer(self, settings: Mapping[str, str | int] | None = None) -> Consumer:
+        """A consumer with librdkafka's fetching but for ``settings``, to be given its partitions by assign()."""
+        own = {"bootstrap.servers": self.bootstrap, "group.id": "bench", "enable.auto.commit": False}
+        return Consumer(own | dict(settings or {}))
 
     def _wait_until_gone(self, topics: Sequence[str]) -> None:
         """The controller answers first; as long as the broker still names a topic, nobody would create it anew."""

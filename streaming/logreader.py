@@ -92,12 +92,16 @@ class LogReader:
         """
         with self._one_at_a_time:
             first = self._consumer.poll(timeout)
-            if gather is None:
-                gather = self._pace.gather_s
-            messages = [] if first is None else [first, *self._consumer.consume(most - 1, gather)]
+            messages = [] if first is None else [first, *self._gathered(most - 1, gather)]
             self._pace.took(len(messages))
             self.is_behind = len(messages) == most
             return self._runs(messages)
+
+    def _gathered(self, most: int, seconds: float | None) -> list[Message]:
+        # Asleep: a consume that waits is woken by each record, and each waking costs more than the record.
+        if seconds := self._pace.gather_s if seconds is None else seconds:
+            time.sleep(seconds)
+        return self._consumer.consume(most, 0)
 
     def _runs(self, messages: list[Message]) -> dict[Place, Run]:
         found: dict[Place, list[Message]] = {}

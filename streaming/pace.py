@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-GATHER_S: Final = 0.002
+GATHER_S: Final = 0.004
 GATHER_BUSY_S: Final = 0.006
 GATHER_CROWDED_S: Final = 0.02
 BUSY_PER_S: Final = 2_000

@@ -39,8 +39,6 @@ log = structlog.stdlib.get_logger()
 DELIVERIES_EVERY_S = 0.02
 SERVE_S: Final = 0.002
 """So long after one look whether a batch is acknowledged comes the next, where another waits behind it."""
-LINGER_MS: Final = 1
-"""Less than a producer's usual 2: what one run gave is handed over at once."""
 TURN_S: Final = 0.003
 """So long what is less urgent waits for what others get: a clock reaches all partitions within milliseconds."""
 BEHIND_S: Final = 0.25
@@ -72,9 +70,7 @@ class StageWorker:
         self._turns = Turns()
         self._looks = 0
         self._waiting: asyncio.TimerHandle | None = None
-        self.outbox = Outbox(
-            exact_producer(settings.kafka_bootstrap_servers, linger_ms=LINGER_MS, name=service, delivery_timeout_ms=0)
-        )
+        self.outbox = Outbox(exact_producer(settings.kafka_bootstrap_servers, name=service, delivery_timeout_ms=0))
         self._serving: asyncio.TimerHandle | None = None
         self.app = self._make_app()
 

@@ -13,6 +13,7 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Messag
 from faust.types import TP
 
 from streaming.logreader import LogReader, Run
+from streaming.pace import GATHER_S
 from streaming.runs import RunThread
 
 PLACE = TP("trades.stocks", 0)
@@ -144,6 +145,26 @@ def test_without_a_position_it_begins_at_the_oldest_record(reader: LogReader, co
     consumer.oldest, consumer.end = 7, 9
     reader.seek({PLACE: 0}, 1)
     assert [record.offset() for record in reader.read(10, 0)[PLACE].records] == [7, 8]
+
+
+def test_what_comes_while_it_gathers_is_in_the_same_read(
+    reader: LogReader, consumer: FakeConsumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        consumer.end += 3
+
+    monkeypatch.setattr("streaming.logreader.time.sleep", sleep)
+    consumer.end = 1
+    assert [record.offset() for record in reader.read(10, 0)[PLACE].records] == [0, 1, 2, 3]
+    consumer.end += 1
+    assert [record.offset() for record in reader.read(2, 0, 0.02)[PLACE].records] == [4, 5]
+    assert slept == [GATHER_S, 0.02]
+    assert reader.is_behind
+    reader.read(10, 0, 0)
+    assert slept == [GATHER_S, 0.02], "behind the log's end nothing is waited for"
 
 
 async def test_behind_the_end_it_reads_without_a_hand_over(thread: Any, consumer: FakeConsumer) -> None:
