@@ -20,8 +20,8 @@ from bench.context import Bench
 log = structlog.stdlib.get_logger()
 POLL_S = 0.01
 FETCHING = {"fetch.min.bytes": 100_000, "fetch.wait.max.ms": 3}
-"""Answered at each record of three topics it would take a tenth of the machine, for itself and of the broker; so it sees
-what comes up to 3 ms later."""
+"""Answered at each record of three topics it would take a tenth of the machine, for itself and of the broker: so it
+sees what comes up to 3 ms later."""
 
 
 class Arrival(NamedTuple):

@@ -101,7 +101,8 @@ class LogReader:
         # Asleep: a consume that waits is woken by each record, and each waking costs more than the record.
         if seconds := self._pace.gather_s if seconds is None else seconds:
             time.sleep(seconds)
-        return self._consumer.consume(most, 0)
+        messages: list[Message] = self._consumer.consume(most, 0)
+        return messages
 
     def _runs(self, messages: list[Message]) -> dict[Place, Run]:
         found: dict[Place, list[Message]] = {}
