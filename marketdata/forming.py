@@ -1,7 +1,8 @@
 """The candles under way: of each interval the one with a symbol's newest trade, as it would be if it closed now.
 
-What stood before the newest base bucket is kept rolled up for each interval, so that one more trade costs a merge of
-two bars an interval. A trade that comes earlier than that bucket has it rolled up anew.
+What each holds from before the shorter candle that it is rolled up from is kept rolled up, so that one more trade
+costs a merge of two bars an interval, and one more base bucket those of the intervals whose shorter candle is over. A
+trade that comes earlier than the newest base bucket has all of it rolled up anew.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ _Sum = tuple[
 
 
 class _Span(NamedTuple):
-    """A candle under way; ``before`` is what it holds from before the newest base bucket, None for nothing."""
+    """A candle under way; ``before`` is what it holds from before the candle under way that it is rolled up from.
+
+    It is None for nothing, and at the base.
+    """
 
     level: int
     start: int
@@ -39,7 +43,7 @@ class _Span(NamedTuple):
 
 
 class _Held(NamedTuple):
-    """The candles under way at the base bucket that starts at ``base``."""
+    """The candles under way at the base bucket that starts at ``base``, from short to long."""
 
     base: int
     spans: list[_Span]
@@ -59,7 +63,8 @@ class Forming:
         self._book = book
         self._made = [i for i, level in enumerate(levels) if level.sessions is None or level.exchange_day]
         self._shown = [level.published for level in levels]
-        self._children = children_of(levels)
+        children = children_of(levels)
+        self._child = [children.get(level, 0) for level in range(len(levels))]  # the base is its own
         self._held: dict[str, _Held] = {}
 
     def changed(self, symbol: str, ts: int) -> None:
@@ -77,18 +82,18 @@ class Forming:
         if held is None or held.base != starts[-1]:
             held = self._held[symbol] = self._move(symbol, held, starts)
         trades, clock, names = self._engine.trades(held.base, symbol), self._engine.clock, self._names
-        shown = self._shown
-        spans = [span for span in held.spans if span.end > clock and shown[span.level]]
-        features = {} if self._book is None else self._features(symbol, spans)
-        last = _sum(trades.bar())
-        return trades.ticks[-1].ts if trades.ticks else held.base, tuple(
-            [
-                _candle(
-                    names[level], start, end, last if before is None else _merge(before, last), features.get(level)
-                )
-                for level, start, end, before in spans
-            ]
-        )
+        shown, child = self._shown, self._child
+        features: dict[int, Features] = {}
+        if self._book is not None:
+            features = self._features(symbol, [span for span in held.spans if span.end > clock and shown[span.level]])
+        sums = [_sum(trades.bar())] * len(shown)
+        found: list[FormingCandle] = []
+        for level, start, end, before in held.spans:
+            inner = sums[child[level]]
+            sums[level] = whole = inner if before is None else _merge(before, inner)
+            if end > clock and shown[level]:
+                found.append(_candle(names[level], start, end, whole, features.get(level)))
+        return trades.ticks[-1].ts if trades.ticks else held.base, tuple(found)
 
     def _move(self, symbol: str, held: _Held | None, starts: list[int]) -> _Held:
         """What stood before the newest base bucket: a few buckets on from what is known, else rolled up anew."""
@@ -104,15 +109,28 @@ class Forming:
         return _Held(base, spans)
 
     def _next(self, spans: list[_Span], passed: _Sum, base: int) -> list[_Span]:
-        """The candles under way at a later base bucket, ``passed`` being the bucket before."""
+        """The candles under way at a later base bucket, ``passed`` being the bucket before.
+
+        Each lies inside the one rolled up from it, so a longer one can be over, and can begin, only where the shorter
+        one is over.
+        """
         found: list[_Span] = []
         known = {span[0]: span for span in spans}
+        over: dict[int, _Sum] = {}  # as they ended
         for level in self._made:
-            span = known.get(level)
-            if span is not None and base < span.end:
+            span, inner = known.get(level), over.get(self._child[level]) if level else passed
+            if inner is None:
+                if span is not None:
+                    found.append(span)
+                continue
+            if span is not None:
                 _, start, end, before = span
-                found.append(_Span(level, start, end, passed if before is None else _merge(before, passed)))
-            elif (bucket := self._levels[level].bucket(base)) is not None:
+                inner = inner if before is None else _merge(before, inner)
+                if base < end:
+                    found.append(_Span(level, start, end, inner))
+                    continue
+            over[level] = inner
+            if (bucket := self._levels[level].bucket(base)) is not None:
                 found.append(_Span(level, *bucket, None))
         return found
 
@@ -121,18 +139,16 @@ class Forming:
         pending = self._engine.pending(symbol)
         bars = {start: self._engine.trades(start, symbol).bar() for level, start in pending if not level}
         parts = _Parts(self._engine, self._levels, symbol, pending, bars)
-        found: dict[int, _Span] = {}
+        starts = [base] * len(self._levels)
+        found: list[_Span] = []
         for level in self._made:
             bucket = self._levels[level].bucket(base)
             if bucket is None:
                 continue
-            sums: list[_Sum] = []
-            if level:
-                inner = found[self._children[level]]
-                sums = [_sum(bar) for bar in parts.of(level, bucket[0], inner.start)]
-                sums += [] if inner.before is None else [inner.before]
-            found[level] = _Span(level, *bucket, reduce(_merge, sums) if sums else None)
-        return list(found.values())
+            starts[level] = bucket[0]
+            sums = [_sum(bar) for bar in parts.of(level, bucket[0], starts[self._child[level]])] if level else []
+            found.append(_Span(level, *bucket, reduce(_merge, sums) if sums else None))
+        return found
 
     def _features(self, symbol: str, spans: Iterable[_Span]) -> dict[int, Features]:
         """Of each interval that has features; candles before that wait for a clock count as closed."""
