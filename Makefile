@@ -44,7 +44,7 @@ ifdef ARGS
 	@$(VENV)/bin/python -m pytest $(ARGS)
 else
 	@failed=0; $(VENV)/bin/python -m pytest tests/chaos || failed=1; \
-	  $(VENV)/bin/python -m pytest --ignore tests/chaos -n 2 --dist loadfile || failed=1; exit $$failed
+	  $(VENV)/bin/python -m pytest --ignore tests/chaos -n 2 --dist loadfile --no-loadscope-reorder || failed=1; exit $$failed
 endif
 
 test-fast: setup  ## Run only the tests that need no server

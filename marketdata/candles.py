@@ -11,7 +11,6 @@ Trades inside the revision horizon are never stored: after a restart they are re
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple, TypeVar
 
@@ -28,9 +27,9 @@ from marketdata.candle_state import (
     pack_cancel,
     unpack_bar,
 )
-from marketdata.carry import carried_ends, overlaps
+from marketdata.carry import CarriedCloses
 from marketdata.intervals import Interval, children_of
-from marketdata.order import IdKey, id_key
+from marketdata.trade_window import Place, TradeWindow
 from marketdata.units import SECOND_US, floor_to, forget_every
 
 RECENT_US: Final = 30 * SECOND_US
@@ -58,13 +57,6 @@ class Closed(NamedTuple):
         return self.bar if self.carried is None else self.carried
 
 
-class _Closes(NamedTuple):
-    """The last close of the price and of the ratio, None where there was none."""
-
-    price: float | None
-    ratio: float | None
-
-
 class CandleEngine:
     """The buckets of one partition. ``levels`` from marketdata.intervals; ``horizon_us`` the revision horizon.
 
@@ -77,45 +69,43 @@ class CandleEngine:
 
     def __init__(self, levels: tuple[Interval, ...], horizon_us: int, carry_in: TradingHours | None = None) -> None:
         self._levels = levels
-        self._carry_in = carry_in
-        self._carried_since: dict[str, int] = {}
-        self._closes_gone: dict[str, _Closes] = {}  # the last ones of trades that are gone
-        self._closes: dict[str, tuple[int, _Closes]] = {}  # the last ones up to a bucket, as they were asked for
         self._horizon = horizon_us
         self._base = levels[0].length
+        self._window = TradeWindow(self._base)
+        self._trades = self._window.buckets
+        self._carried = CarriedCloses(levels, carry_in, self._window)
         self._prune_step = self._base * -(-forget_every(horizon_us) // self._base)
         self._recent = min(RECENT_US, horizon_us // 4)
         self._swept = 0
         self._children = children_of(levels)
-        self._trades: dict[int, dict[str, Trades]] = {}
-        self._starts: dict[str, list[int]] = {}  # of each symbol's base buckets, ascending
         self._buckets: list[dict[int, dict[str, Bucket]]] = [{} for _ in levels]  # none at the base
         self._open: dict[tuple[int, int], dict[str, Trades | Bucket]] = {}
         self._due: list[tuple[int, int]] = []
         self._revised: dict[str, dict[tuple[int, int], int]] = {}
         self._cancels: dict[str, dict[int, CancelState]] = {}
-        self._flows: dict[str, Flow] = {}  # after the trades that are gone
         self._changed: set[str] = set()
         self.refilling = False
         self._advances = 0
         self.before_leaving: Callable[[set[str]], None] | None = None
         self.clock = 0
-        self.oldest = 0
+
+    @property
+    def oldest(self) -> int:
+        """The event time in µs before which trades are gone."""
+        return self._window.oldest
 
     def add(self, symbol: str, tick: Tick, received_ts: int) -> bool:
         """Take a trade; False where it is past the revision horizon."""
         ts = tick.ts
         if ts < self.clock - self._horizon:
             return False
-        if ts < self.oldest:
+        if ts < self._window.oldest:
             return True  # read again after a restart: its bar is in the symbol's state
         start = ts - ts % self._base
         symbols = self._trades.get(start)
-        if symbols is None:
-            symbols = self._trades[start] = {}
-        trades = symbols.get(symbol)
+        trades = None if symbols is None else symbols.get(symbol)
         if trades is None:
-            trades = symbols[symbol] = self._begin(symbol, start)
+            trades = self._begin(symbol, start)
         trades.ticks.append(tick)
         if tick.ratio is not None:
             trades.has_ratio = True
@@ -127,16 +117,15 @@ class CandleEngine:
         """Put ``tick`` in the place of the trade of the same identity; False where none is within the horizon."""
         if tick.ts < self.clock - self._horizon:
             return False
-        start = floor_to(tick.ts, self._base)
-        trades = self._trades.get(start, {}).get(symbol)
-        for i, old in enumerate(trades.ticks if trades else ()):
-            if trades is not None and order_of(old) == order_of(tick):
-                trades.ticks[i] = tick
-                trades.recount()
-                trades.has_ratio |= tick.ratio is not None
-                self._reopen(0, start, symbol, trades, received_ts)
-                return True
-        return False
+        place = self._window.place_of(symbol, order_of(tick))
+        if place is None:
+            return False
+        start, trades, at = place
+        trades.ticks[at] = tick
+        trades.recount()
+        trades.has_ratio |= tick.ratio is not None
+        self._reopen(0, start, symbol, trades, received_ts)
+        return True
 
     def cancel(self, symbol: str, record: Tick, trade_id: str, received_ts: int, offset: int) -> bool:
         """Take the trade that ``record`` cancels out again; False where it is not within the horizon.
@@ -144,11 +133,14 @@ class CandleEngine:
         The original is named by exchange, TRF and id, else it is the nearest earlier one of that exchange, price
         and size. ``offset`` is the record's place in the log.
         """
-        found = self._recall(symbol, offset) if self.refilling else self._find(symbol, record, id_key(trade_id))
-        if found is None:
+        if self.refilling:
+            place = self._recall(symbol, offset)
+        else:
+            place = self._window.original_of(symbol, record, trade_id, self.clock - self._horizon)
+        if place is None:
             return False
-        start, trades, tick = found
-        trades.ticks.remove(tick)
+        start, trades, at = place
+        tick = trades.ticks.pop(at)
         trades.recount()
         if not self.refilling:
             self._cancels.setdefault(symbol, {})[offset] = pack_cancel(offset, order_of(tick))
@@ -158,24 +150,22 @@ class CandleEngine:
 
     def advance(self, clock: int) -> Iterator[Closed]:
         """Move the clock and yield every candle it closes that is published, by (end, interval, symbol)."""
-        carried = self._plan_carried(clock) if self._carry_in is not None else set()
+        carried = self._plan_carried(clock)
         due = self._due
         while due and due[0][0] <= clock:
             key = heapq.heappop(due)
             end, level = key
             start, published = self._levels[level].start(end), self._levels[level].published
             opened = self._open.pop(key)
-            for symbol in sorted({*opened, *self._carried_since} if key in carried else opened):
+            for symbol in sorted({*opened, *self._carried.since} if key in carried else opened):
                 if symbol in opened:
                     closed = self._close(level, symbol, start, end, opened[symbol])
                     if published:
                         yield closed
                 else:
-                    yield Closed(
-                        level, symbol, start, end, 0, Bar(), True, None, self._carrying(symbol, start, Bar())
-                    )
-        if self._carry_in is not None:
-            self._carry_new(clock)
+                    shown = self._carried.shown(symbol, start, Bar())
+                    yield Closed(level, symbol, start, end, 0, Bar(), True, None, shown)
+        self._changed |= self._carried.begin(clock)
         self.clock = clock
         self._advances += 1
         if clock - self._swept >= SECOND_US:
@@ -201,7 +191,7 @@ class CandleEngine:
     def published(self, level: int, symbol: str) -> Iterator[tuple[int, Bar]]:
         """(start, bar) of the candles of one symbol that were published and can still be revised, by start."""
         interval = self._levels[level]
-        buckets = (interval.bucket(start) for start in self._starts.get(symbol, ()))
+        buckets = (interval.bucket(start) for start in self._window.starts(symbol))
         starts = {bucket[0] for bucket in buckets if bucket is not None}
         if (straddling := self._straddling(level, self.oldest)) is not None:
             starts.add(straddling)
@@ -212,13 +202,13 @@ class CandleEngine:
     def symbols(self) -> list[str]:
         """Those that have trades inside the revision horizon, or a candle that began before it."""
         buckets = (symbols for starts in self._buckets for symbols in starts.values())
-        return sorted({*self._starts, *(symbol for symbols in buckets for symbol in symbols)})
+        return sorted({*self._window.symbols(), *(symbol for symbols in buckets for symbol in symbols)})
 
     # --- what is under way -----------------------------------------------------------------------------------------
 
     def starts(self, symbol: str) -> list[int]:
         """The starts of the symbol's base buckets, ascending; not to be changed."""
-        return self._starts.get(symbol, [])
+        return self._window.starts(symbol)
 
     def trades(self, start: int, symbol: str) -> Trades:
         """The base bucket at ``start``, one of ``starts``."""
@@ -241,31 +231,13 @@ class CandleEngine:
 
     def with_sides(self, symbol: str) -> dict[int, Bar]:
         """The bars of the base buckets that the next clocks publish, by start; also of those whose sides change."""
-        pending = {start for level, start in self.pending(symbol) if not level}
-        found: dict[int, Bar] = {}
-        flow: Flow | None = None
-        starts = self.starts(symbol)
-        for start in starts[bisect_left(starts, min(pending)) :] if pending else ():
-            if start not in pending and flow is None:
-                continue
-            trades = self._trades[start][symbol]
-            bar, sides = trades.bar(), Bar()
-            after = take_sides(sides, trades.ticks, self._flow_before(symbol, start) if flow is None else flow)
-            if start in pending or (sides.bought, sides.sold) != (trades.bought, trades.sold):
-                found[start] = roll_up((bar, sides))
-            flow = None if after == trades.flow else after
-        return found
+        return self._window.with_sides(symbol, {start for level, start in self.pending(symbol) if not level})
 
     # --- buckets ---------------------------------------------------------------------------------------------------
 
     def _begin(self, symbol: str, start: int) -> Trades:
         """A new base bucket; one that is read again was there before all that comes."""
-        starts = self._starts.setdefault(symbol, [])
-        if starts and start < starts[-1]:
-            insort(starts, start)
-        else:
-            starts.append(start)
-        trades = Trades(-1 if self.refilling else self._advances)
+        trades = self._window.begin(symbol, start, -1 if self.refilling else self._advances)
         if self._was_carried(symbol, start, start + self._base):
             trades.revision = 0
         return trades
@@ -291,7 +263,7 @@ class CandleEngine:
         step = self._levels[child].length
         begin, until = self._levels[level].clip(start, self._levels[level].end(start))
         end = min(until, floor_to(self.clock, step))
-        for part in self._parts_with_trades(symbol, max(begin, floor_to(self.oldest, step)), end, step):
+        for part in self._window.parts(symbol, max(begin, floor_to(self.oldest, step)), end, step):
             kept = self._buckets[child].get(part, {}).get(symbol) if child and part < self.oldest else None
             if kept is not None and kept.known:
                 bucket.parts[part] = roll_up(kept.parts[s] for s in sorted(kept.parts))
@@ -309,18 +281,9 @@ class CandleEngine:
             self._add_parts(level, start, symbol, bucket := Bucket())
         return roll_up(bucket.parts[part] for part in sorted(bucket.parts)) if bucket.parts else None
 
-    def _parts_with_trades(self, symbol: str, start: int, end: int, step: int) -> list[int]:
-        """The parts of a span that can hold something: those with trades, and the one that began before them."""
-        starts = self._starts.get(symbol, [])
-        found = {floor_to(s, step) for s in starts[bisect_left(starts, start) : bisect_left(starts, end)]}
-        if start < min(self.oldest, end):
-            found.add(start)
-        return sorted(found)
-
     def _held(self, symbol: str, start: int, end: int) -> list[Trades]:
         """The base buckets of a span that were published by the last clock."""
-        starts = self._starts.get(symbol, [])
-        found = [self._trades[s][symbol] for s in starts[bisect_left(starts, start) : bisect_left(starts, end)]]
+        found = [self._trades[at][symbol] for at in self._window.within(symbol, start, end)]
         return [trades for trades in found if trades.born < self._advances]
 
     def _reopen(self, level: int, start: int, symbol: str, bucket: Trades | Bucket, received_ts: int | None) -> None:
@@ -357,9 +320,9 @@ class CandleEngine:
                 self._reopen(up, parent_start, symbol, parent, late)
         if isinstance(bucket, Bucket):
             bucket.known = True  # only now: to a parent just made this is nothing that was published before
-        if self._carry_in is None or not overlaps(self._carry_in, start, end):
+        if not self._carried.covers(start, end):
             return Closed(level, symbol, start, end, bucket.revision, bar, bucket.has_ratio, late)
-        shown = self._carrying(symbol, start, bar)
+        shown = self._carried.shown(symbol, start, bar)
         return Closed(level, symbol, start, end, bucket.revision, bar, True, late, shown)
 
     def _parent_start(self, level: int, up: int, start: int) -> int | None:
@@ -372,140 +335,48 @@ class CandleEngine:
         bucket = parent.bucket(start)
         return bucket[0] if bucket else None
 
-    # --- carried closes --------------------------------------------------------------------------------------------
-
     def _plan_carried(self, clock: int) -> set[tuple[int, int]]:
         """Have every candle of a regular session be closed; gives which (end, level) they are."""
-        if self._carry_in is None or not self.clock:
-            return set()
-        planned = set(carried_ends(self._levels, self._carry_in, self.clock, clock))
+        planned = self._carried.ends(self.clock, clock)
         for key in planned:
             if key not in self._open:
                 self._open[key] = {}
                 heapq.heappush(self._due, key)
         return planned
 
-    def _carry_new(self, clock: int) -> None:
-        """From now on carry the closes of symbols that were seen for the first time."""
-        if len(self._starts) != len(self._carried_since.keys() & self._starts.keys()):
-            for symbol in self._starts.keys() - self._carried_since.keys():
-                self._carried_since[symbol] = clock
-                self._changed.add(symbol)
-
     def _was_carried(self, symbol: str, start: int, end: int) -> bool:
         """Whether the candle was published empty."""
-        if self._carry_in is None or self.refilling:
-            return False
-        since = self._carried_since.get(symbol)
-        return since is not None and since < end <= self.clock and overlaps(self._carry_in, start, end)
-
-    def _carrying(self, symbol: str, start: int, bar: Bar) -> Bar:
-        """``bar`` of the candle at ``start``, with the last closes published before it where it has none."""
-        if bar.ticks and bar.ratio_ticks:
-            return bar
-        starts = self._starts.get(symbol, [])
-        at = bisect_left(starts, start)
-        last = starts[at - 1] if at else -1
-        known, closes = self._closes.get(symbol, (None, None))
-        if closes is None or known != last:
-            closes = self._last_closes(symbol, starts[:at])
-            self._closes[symbol] = last, closes
-        return bar.carrying(closes.price, closes.ratio)
-
-    def _last_closes(self, symbol: str, starts: list[int]) -> _Closes:
-        """The last closes of the buckets at ``starts`` that were published, and of trades before them."""
-        price = ratio = None
-        for start in reversed(starts):
-            trades = self._trades[start][symbol]
-            if trades.flow is None or (price is not None and ratio is not None):
-                continue
-            bar = trades.take_bar()
-            price = bar.close if price is None else price
-            ratio = bar.ratio_close if ratio is None else ratio
-        gone = self._closes_gone.get(symbol, _Closes(None, None))
-        return _Closes(gone.price if price is None else price, gone.ratio if ratio is None else ratio)
-
-    # --- sides -----------------------------------------------------------------------------------------------------
+        return not self.refilling and self._carried.was_published(symbol, start, end, self.clock)
 
     def _base_bar(self, symbol: str, start: int, trades: Trades, late: int | None) -> Bar:
-        self._closes.pop(symbol, None)
+        """The bar to publish, split into sides; opens the next bucket again if its sides are others now."""
+        self._carried.changed(symbol)
         bar = trades.take_bar()
-        after = take_sides(bar, trades.ticks, self._flow_before(symbol, start))
+        after = take_sides(bar, trades.ticks, self._window.flow_before(symbol, start))
         trades.bought, trades.sold = bar.bought, bar.sold
         if after != trades.flow:
             trades.flow = after
-            self._pass_flow_on(symbol, start, after, late)
+            if (following := self._window.pass_flow_on(symbol, start, after)) is not None:
+                self._reopen(0, following[0], symbol, following[1], late)
         return bar
 
-    def _flow_before(self, symbol: str, start: int) -> Flow:
-        """What the tick rule knew before the bucket at ``start``."""
-        starts = self._starts[symbol]
-        for at in range(bisect_left(starts, start) - 1, -1, -1):
-            flow = self._trades[starts[at]][symbol].flow
-            if flow is not None:
-                return flow
-        return self._flows.get(symbol, Flow())
-
-    def _pass_flow_on(self, symbol: str, start: int, flow: Flow, late: int | None) -> None:
-        """Open the next bucket again if the sides of its trades are others now."""
-        starts = self._starts[symbol]
-        for at in range(bisect_right(starts, start), len(starts)):
-            trades = self._trades[starts[at]][symbol]
-            if trades.flow is None:
-                return  # not published yet: it will look back itself
-            probe = Bar()
-            flow = take_sides(probe, trades.ticks, flow)
-            if (probe.bought, probe.sold) != (trades.bought, trades.sold):
-                self._reopen(0, starts[at], symbol, trades, late)
-                return
-            if flow == trades.flow:
-                return
-            trades.flow = flow
-
-    def _find(self, symbol: str, record: Tick, key: IdKey) -> tuple[int, Trades, Tick] | None:
-        by_value: tuple[int, Trades, Tick] | None = None
-        for start in reversed(self._starts.get(symbol, [])):
-            trades = self._trades[start][symbol]
-            for tick in sorted(trades.ticks, key=order_of, reverse=True):
-                if tick.exchange != record.exchange or tick.ts < self.clock - self._horizon:
-                    continue
-                if tick.trf == record.trf and id_key(tick.id) == key:
-                    return start, trades, tick
-                same = tick.price == record.price and tick.size == record.size and order_of(tick) <= order_of(record)
-                if same and by_value is None:
-                    by_value = (start, trades, tick)
-        return by_value
+    # --- forgetting ------------------------------------------------------------------------------------------------
 
     def _prune(self, oldest: int) -> None:
         """Forget the trades that no record within the horizon can reach any more, and the buckets that end before."""
-        leaving = {start: symbols for start, symbols in self._trades.items() if start < oldest}
+        leaving = self._window.leaving(oldest)
+        symbols = {symbol for symbols in leaving.values() for symbol in symbols}
         if self.before_leaving is not None:
-            self.before_leaving({*self._ending(oldest), *(s for symbols in leaving.values() for s in symbols)})
+            self.before_leaving({*self._ending(oldest), *symbols})
         self._keep_longer(leaving, oldest)
-        if self._carry_in is not None:
-            self._keep_closes(leaving, oldest)
-        for start in sorted(leaving):
-            for symbol, trades in self._trades.pop(start).items():
-                if trades.flow is not None:
-                    self._flows[symbol] = trades.flow
-            self._changed.update(leaving[start])
-        for symbol in {symbol for symbols in leaving.values() for symbol in symbols}:
-            starts = self._starts[symbol]
-            del starts[: bisect_left(starts, oldest)]
-            if not starts:
-                del self._starts[symbol]
+        self._carried.keep(symbols, oldest)
+        self._changed |= symbols
         for level, starts_of in zip(self._levels[1:], self._buckets[1:], strict=True):
             for start in [s for s in starts_of if level.end(s) <= oldest]:
                 self._changed.update(starts_of.pop(start))  # what it was part of must be stored with it
-        self.oldest = oldest
+        self._window.forget(leaving, oldest)
         _forget(self._revised, lambda key, _: self._levels[key[0]].end(key[1]) <= oldest)
         _forget(self._cancels, lambda _, cancel: cancel.ts < oldest)
-
-    def _keep_closes(self, leaving: Mapping[int, Iterable[str]], oldest: int) -> None:
-        for symbol in {symbol for symbols in leaving.values() for symbol in symbols}:
-            starts = self._starts[symbol]
-            self._closes_gone[symbol] = self._last_closes(symbol, starts[: bisect_left(starts, oldest)])
-            self._closes.pop(symbol, None)
 
     def _ending(self, oldest: int) -> Iterator[str]:
         """The symbols of longer buckets that end before ``oldest``."""
@@ -555,7 +426,7 @@ class CandleEngine:
 
     def restore(self, mark: EngineMark, states: Mapping[str, SymbolState]) -> None:
         """Begin where re-reading begins; until :meth:`restored` nothing is closed."""
-        self.clock, self.oldest = mark
+        self.clock, self._window.oldest = mark
         self.refilling = True
         index = {level.key: i for i, level in enumerate(self._levels)}
         for symbol, state in states.items():
@@ -564,11 +435,9 @@ class CandleEngine:
             if revised:
                 self._revised[symbol] = revised
             if state.carried is not None:
-                since, price, ratio = state.carried
-                self._carried_since[symbol] = since
-                self._closes_gone[symbol] = _Closes(price, ratio)
+                self._carried.restore(symbol, state.carried)
             if state.flow is not None:
-                self._flows[symbol] = Flow(*state.flow)
+                self._window.flows[symbol] = Flow(*state.flow)
             if state.cancels:
                 self._cancels[symbol] = {cancel.offset: cancel for cancel in state.cancels}
 
@@ -605,10 +474,7 @@ class CandleEngine:
             if (self._levels[i].key, start) not in stored
         )
         cancels = tuple(self._cancels.get(symbol, {}).values())
-        flow = self._flows.get(symbol)
-        carried = None
-        if (since := self._carried_since.get(symbol)) is not None:
-            carried = (since, *self._closes_gone.get(symbol, _Closes(None, None)))
+        flow, carried = self._window.flows.get(symbol), self._carried.state(symbol)
         if not (buckets or revised or cancels or flow or carried):
             return None
         return SymbolState(tuple(buckets), revised, cancels, flow, carried=carried)
@@ -641,17 +507,10 @@ class CandleEngine:
         for symbol in sorted(found):
             self._reopen(level, current, symbol, self._bucket(level, current, symbol), None)
 
-    def _recall(self, symbol: str, offset: int) -> tuple[int, Trades, Tick] | None:
-        """The trade that the cancel at ``offset`` took out when it was first read."""
+    def _recall(self, symbol: str, offset: int) -> Place | None:
+        """Where the trade is that the cancel at ``offset`` took out when it was first read."""
         cancel = self._cancels.get(symbol, {}).get(offset)
-        if cancel is None:
-            return None
-        start = floor_to(cancel.ts, self._base)
-        trades = self._trades.get(start, {}).get(symbol)
-        for tick in trades.ticks if trades else ():
-            if trades is not None and order_of(tick) == cancel.key:
-                return start, trades, tick
-        return None
+        return None if cancel is None else self._window.place_of(symbol, cancel.key)
 
 
 def _bar_of_all(held: list[Trades]) -> Bar:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgspec
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from marketdata.topics import Topics
@@ -55,7 +55,19 @@ class Ends:
 
 def _ends(consumer: Consumer, topic: str) -> list[int]:
     partitions = sorted(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
-    return [consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in partitions]
+    return [_end(consumer, TopicPartition(topic, p)) for p in partitions]
+
+
+def _end(consumer: Consumer, place: TopicPartition) -> int:
+    """A partition that was just made has no leader for a moment."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return int(consumer.get_watermark_offsets(place, timeout=10)[1])
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def read_messages(bootstrap: str, topic: str) -> list[list[Message]]:
